@@ -1,0 +1,34 @@
+# Two commands: `make run` (the demo, end to end) and `make test` (the gate, the same by hand and in CI).
+PYTHON ?= python3.11
+BIN := .venv/bin
+WORKERS ?= auto
+
+.PHONY: run test lint bench clean lock
+
+run: .venv
+	$(BIN)/python -m curate.demo demo
+
+test: .venv lint
+	$(BIN)/pytest -n $(WORKERS)
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Pinned by constraints.txt; made anew when what it installs changes.
+.venv: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch .venv
+
+# Write constraints.txt from pyproject.toml (after a change of its dependencies).
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --editable '.[dev,s3]'
+	(echo '# Exact versions of everything a checkout installs; `make lock` writes it.'; \
+	 echo 'torch==2.13.0'; .venv-lock/bin/pip freeze --exclude-editable --exclude torch) > constraints.txt
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,37 @@
+"""curate: the text that language models are trained on, curated and accounted for.
+
+Every command of the command line is a function here, with the same name and arguments.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from curate.demo.starter import init
+    from curate.recipe import schema
+    from curate.release import Release, datasheet, diff, explain, load, plan, run
+
+__all__ = ["Release", "datasheet", "diff", "explain", "init", "load", "plan", "run", "schema"]
+
+_WHERE = {
+    "Release": "curate.release",
+    "datasheet": "curate.release",
+    "diff": "curate.release",
+    "explain": "curate.release",
+    "init": "curate.demo.starter",
+    "load": "curate.release",
+    "plan": "curate.release",
+    "run": "curate.release",
+    "schema": "curate.recipe",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: `curate --help` must not wait for Arrow and polars.
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'curate' has no attribute {name!r}")

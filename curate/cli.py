@@ -1,0 +1,266 @@
+"""The command line: parses and prints, nothing else. Each command is a function of the package."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from curate import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Curate and govern the text that language models are trained on.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+rules_app = typer.Typer(
+    no_args_is_help=True, help="The rule packs: list them, run every rule's own examples."
+)
+app.add_typer(rules_app, name="rules")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Recipe = Annotated[Path, typer.Argument(help="The recipe.", show_default="curate.yaml")]
+Out = Annotated[Path, typer.Argument(help="A release folder.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"curate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path()) -> None:
+    """Write a commented starter recipe, source manifests and a demo corpus that runs as it is."""
+    from curate.demo.starter import init as write
+
+    written = write(folder)
+    for path in written:
+        typer.echo(f"wrote {path}")
+    where = "" if folder == Path() else f"cd {folder} && "
+    typer.echo(f"\nnext: {where}curate run")
+
+
+@app.command()
+def run(
+    recipe: Recipe = Path("curate.yaml"),
+    out: Annotated[
+        Path | None, typer.Option(help="The release folder.", show_default="release/ beside the recipe")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes to work in.", show_default="all cores")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="What maps the work over units: local.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="The cluster's address, for engines that have one.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory budget, like 4GB.", show_default="half of the machine's")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Records judged at a time; never changes the result.", show_default="1024"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and write nothing.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do everything again, reuse nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe: read, judge, write shards, ledger, manifest and datasheet. Resumes by default."""
+    from curate import release, show
+
+    if dry_run:
+        planned = release.plan(recipe, workers=workers, memory=memory)
+        _print(planned, as_json, show.plan)
+        return
+    with show.Display() as display:
+        done = release.run(
+            recipe,
+            out,
+            workers=workers,
+            engine=engine,
+            address=address,
+            memory=memory,
+            batch_size=batch_size,
+            fresh=fresh,
+            watch=display.watch,
+            tick=display.tick,
+        )
+    _print(done.manifest, as_json, show.funnel)
+    if not as_json:
+        typer.echo(f"release: {done.path}  (datasheet.md, manifest.json)")
+    if done.failed_gates:
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    out: Out,
+    id: Annotated[str, typer.Argument(help="A record's id, <source>/<id>.")],
+    as_json: Json = False,
+) -> None:
+    """Tell one record's whole story: each stage's verdict, evidence, its duplicate, where it is now."""
+    from curate import release, show
+
+    _print(release.explain(out, id), as_json, show.story)
+
+
+@app.command()
+def diff(
+    out_a: Annotated[Path, typer.Argument(help="The earlier release.")],
+    out_b: Annotated[Path, typer.Argument(help="The later release.")],
+    as_json: Json = False,
+) -> None:
+    """Show what changed between two releases, by stage, reason and source."""
+    from curate import release, show
+
+    _print(release.diff(out_a, out_b), as_json, show.difference)
+
+
+@app.command()
+def datasheet(out: Out, as_json: Json = False) -> None:
+    """Render the datasheet again, from the manifest alone."""
+    from curate import release
+
+    written = [str(path) for path in release.datasheet(out)]
+    if as_json:
+        _json(written)
+        return
+    for path in written:
+        typer.echo(f"wrote {path}")
+
+
+@rules_app.command("list")
+def rules_list(as_json: Json = False) -> None:
+    """List the rule packs and their rules."""
+    from rich.table import Table
+
+    from curate import rules, show
+
+    packs = [rules.load(name) for name in rules.names()]
+    if as_json:
+        _json(
+            [
+                {
+                    "pack": p.name,
+                    "sha256": p.sha256,
+                    "rules": [{"id": r.id, "description": r.description} for r in p.rules],
+                }
+                for p in packs
+            ]
+        )
+        return
+    table = Table("rule", "what it finds")
+    for pack in packs:
+        table.add_section()
+        table.add_row(
+            f"[bold]{pack.name}[/] {pack.version}",
+            f"{pack.description} ({pack.path}, sha256 {pack.sha256[:12]}…)",
+        )
+        for rule in pack.rules:
+            table.add_row(rule.id, rule.description)
+    show.out().print(table)
+
+
+@rules_app.command("test")
+def rules_test(as_json: Json = False) -> None:
+    """Run every rule's own examples; exit code 1 if one of them fails."""
+    from curate import rules
+
+    results = [(pack, rules.check(pack)) for pack in map(rules.load, rules.names())]
+    if as_json:
+        _json(
+            [
+                {"pack": pack.name, "rules": len(pack.rules), "failures": [str(f) for f in failures]}
+                for pack, failures in results
+            ]
+        )
+    else:
+        for pack, failures in results:
+            examples = sum(len(rule.match) + len(rule.no_match) for rule in pack.rules)
+            typer.echo(f"{pack.name}: {len(pack.rules)} rules, {examples} examples, {len(failures)} failed")
+            for failure in failures:
+                typer.echo(f"  {failure}")
+    if any(failures for _, failures in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the recipe, for editors."""
+    from curate.recipe import schema as build
+
+    _json(build())
+
+
+def _print(result: Any, as_json: bool, view: Any) -> None:
+    from curate import show
+
+    if as_json:
+        _json(
+            dataclasses.asdict(result)
+            if dataclasses.is_dataclass(result) and not isinstance(result, type)
+            else result
+        )
+    else:
+        show.out().print(view(result))
+
+
+def _json(value: Any) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 a check failed, 2 wrong usage, 3 bad input."""
+    from curate.errors import CurateError, RecipeError
+
+    try:
+        app(args=arguments, standalone_mode=False)
+    except CurateError as error:
+        lines = str(error).splitlines()
+        if isinstance(error, RecipeError) and len(lines) > 1:
+            lines.insert(0, f"{len(lines)} problems:")
+        typer.echo("\n".join(["error: " + lines[0], *("  " + line for line in lines[1:])]), err=True)
+        return error.exit_code
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is finished is kept: the same command goes on from here", err=True)
+        return 130
+    except Exception as error:  # noqa: BLE001  click's own errors have no base that typer re-exports
+        return _usage(error)
+    return 0
+
+
+def _usage(error: Exception) -> int:
+    """Print a usage error as one line; anything else is a defect of ours and keeps its traceback."""
+    show = getattr(error, "format_message", None)
+    if show is None:
+        raise error
+    typer.echo(f"error: {show()}\ntry: curate --help", err=True)
+    return 2
+
+
+def entry() -> None:
+    """Be the ``curate`` command."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

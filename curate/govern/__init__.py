@@ -1,0 +1,1 @@
+"""Documents of a release: the manifest, and what is rendered from it alone."""

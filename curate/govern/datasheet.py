@@ -1,0 +1,205 @@
+"""datasheet.md, rendered from the manifest alone: the same manifest always gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+
+def markdown(manifest: dict[str, Any]) -> str:
+    """Return the datasheet as Markdown."""
+    parts = [
+        _head(manifest),
+        _funnel(manifest),
+        _findings(manifest),
+        _reasons(manifest),
+        _sources(manifest),
+        _licenses(manifest),
+        _languages(manifest),
+        _edits(manifest),
+        _method(manifest),
+        _files(manifest),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]], numbers: int = 0) -> str:
+    """Return a Markdown table whose last `numbers` columns are right-aligned."""
+    rule = ["---"] * (len(head) - numbers) + ["---:"] * numbers
+    lines = [head, rule, *([_cell(value) for value in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "–"
+
+
+def _head(m: dict[str, Any]) -> str:
+    counts = m["counts"]
+    return f"""# Datasheet: {m["name"]} {m["version"]}
+
+Rendered from `manifest.json` (root `{m["root"]}`); every number below stands there.
+
+**{counts["kept"]:,} records** were kept of {counts["seen"]:,} read from {len(m["inputs"]):,} files: \
+{counts["dropped"]:,} dropped, {counts["quarantined"]:,} in quarantine. {counts["edited"]:,} of the kept \
+records were edited. Each decision is a row of `ledger/`; dropped and quarantined records \
+{"are in `removed/`" if _keeps_removed(m) else "were not kept"}."""
+
+
+def _keeps_removed(m: dict[str, Any]) -> bool:
+    return bool(m["recipe"]["output"]["keep_removed"])
+
+
+def _funnel(m: dict[str, Any]) -> str:
+    first = m["stages"][0]["seen"]
+    rows = [
+        (
+            s["name"],
+            s["seen"],
+            s["kept"],
+            s["dropped"],
+            s["quarantined"],
+            s["edited"],
+            s["flagged"],
+            _share(s["kept"], first),
+        )
+        for s in m["stages"]
+    ]
+    head = ("stage", "seen", "kept", "dropped", "quarantined", "edited", "flagged", "of all read")
+    return "## Funnel\n\nPer stage, seen = kept + dropped + quarantined.\n\n" + _table(head, rows, 7)
+
+
+def _findings(m: dict[str, Any]) -> str:
+    lines = [f"- **{f['severity']}** `{f['reason']}`: {f['message']}" for f in m["findings"]]
+    for gate in m["gates"]:
+        state = "passed" if gate["passed"] else "**missed**"
+        lines.append(
+            f"- gate `{gate['gate']}` {state}: {gate['value']} (limit {gate['limit']}), {gate['where']}"
+        )
+    return "## Findings\n\n" + ("\n".join(lines) if lines else "None.")
+
+
+def _reasons(m: dict[str, Any]) -> str:
+    rows = [(s["name"], f"`{reason}`", n) for s in m["stages"] for reason, n in s["reasons"].items()]
+    if not rows:
+        return ""
+    note = "Decisions by reason; a record can be flagged or edited for several.\n\n"
+    return "## Reasons\n\n" + note + _table(("stage", "reason", "decisions"), rows, 1)
+
+
+def _sources(m: dict[str, Any]) -> str:
+    last = m["stages"][-1]["sources"]
+    described = {source["name"]: source for source in m["recipe"]["sources"]}
+    rows = []
+    for name, read in m["stages"][0]["sources"].items():
+        source = described[name]
+        kept = last.get(name, {}).get("kept", 0)
+        rows.append(
+            (
+                name,
+                source.get("title", ""),
+                source.get("license"),
+                source.get("collected", "not stated"),
+                read["seen"],
+                kept,
+                _share(kept, read["seen"]),
+            )
+        )
+    text = _table(("source", "title", "license", "collected", "read", "kept", "share kept"), rows, 3)
+    notes = []
+    for name, source in described.items():
+        said = [
+            f"{key}: {source[key]}"
+            for key in ("description", "creator", "homepage", "collection", "terms")
+            if key in source
+        ]
+        if said:
+            notes.append(f"- **{name}**: " + " · ".join(" ".join(part.split()) for part in said))
+    return "## Sources\n\n" + text + ("\n\n" + "\n".join(notes) if notes else "")
+
+
+def _licenses(m: dict[str, Any]) -> str:
+    rows = m["statistics"]["licenses"]
+    total = sum(row["records"] for row in rows)
+    table = _table(
+        ("license", "source", "records", "share"),
+        [(row["license"], row["source"], row["records"], _share(row["records"], total)) for row in rows],
+        2,
+    )
+    return "## Licenses of the kept records\n\n" + table
+
+
+def _languages(m: dict[str, Any]) -> str:
+    rows = m["statistics"]["languages"]
+    if not rows:
+        return ""
+    found = [(row["language"], row["source"], row["before"], row["after"]) for row in rows]
+    return (
+        "## Languages\n\nRecords by detected language, before and after what the stages removed.\n\n"
+        + _table(("language", "source", "before", "after"), found, 2)
+    )
+
+
+def _edits(m: dict[str, Any]) -> str:
+    rows = m["statistics"]["edits"]
+    if not rows:
+        return ""
+    warning = ""
+    if _keeps_removed(m):
+        warning = (
+            "\n\n`removed/` holds the originals of edited records, personal data included, so that every "
+            "edit can be undone: do not publish that folder, or set `output: {keep_removed: false}`."
+        )
+    found = [(f"`{row['reason']}`", row["source"], row["records"], row["edits"]) for row in rows]
+    return (
+        "## Edits in the kept records\n\n"
+        + _table(("reason", "source", "records", "edits"), found, 2)
+        + warning
+    )
+
+
+def _method(m: dict[str, Any]) -> str:
+    lines = ["## What was done", "", "In this order, with these options:", ""]
+    for stage in m["recipe"]["stages"]:
+        options = orjson.dumps(stage["options"], option=orjson.OPT_SORT_KEYS).decode()
+        lines.append(f"1. **{stage['name']}** (version {stage['version']}): `{options}`")
+    for stage in m["stages"]:
+        if resolution := stage.get("resolution"):
+            said = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in resolution.items())
+            lines += ["", f"Resolution of **{stage['name']}**: {said}."]
+    if m["rules"]:
+        packs = [(f"`{pack['path']}`", pack["version"], f"`{pack['sha256'][:16]}…`") for pack in m["rules"]]
+        lines += ["", "Rule packs:", "", _table(("pack", "version", "sha256"), packs)]
+    software = ", ".join(f"{name} {version}" for name, version in m["software"].items())
+    lines += ["", f"Software: {software}.", "", f"Recipe (resolved) sha256 `{m['recipe_sha256']}`."]
+    return "\n".join(lines)
+
+
+def _number(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _files(m: dict[str, Any]) -> str:
+    read = [
+        (f["source"], f"`{f['path']}`", f"`{f['sha256'][:16]}…`", f["bytes"], f["records"])
+        for f in m["inputs"]
+    ]
+    made = [(f"`{f['path']}`", f"`{f['sha256'][:16]}…`", f["bytes"], f["records"]) for f in m["outputs"]]
+    return (
+        "## Files\n\nFull hashes are in `manifest.json`.\n\nRead:\n\n"
+        + _table(("source", "file", "sha256", "bytes", "records"), read, 2)
+        + "\n\nWritten:\n\n"
+        + _table(("file", "sha256", "bytes", "records"), made, 2)
+    )

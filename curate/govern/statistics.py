@@ -1,0 +1,50 @@
+"""What a release's tables add up to: licenses, languages and edits by source. All by DuckDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from curate.ledger import query
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Return the statistics of the tables in a folder, as the manifest holds them; rows in a fixed order."""
+    import duckdb
+
+    here = str(folder).replace("'", "''")
+    with duckdb.connect() as connection:
+        for name in ("records", "removed"):
+            connection.execute(
+                f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{here}/{name}/part-*.parquet')"
+            )
+        columns = {row["column_name"] for row in query(connection, "DESCRIBE removed")}
+        return {
+            "licenses": query(connection, _LICENSES),
+            "languages": query(connection, _LANGUAGES if "fact:language" in columns else _LANGUAGES_KEPT),
+            "edits": query(connection, _EDITS),
+            "edited_records": query(connection, "SELECT count(edits) AS n FROM records")[0]["n"],
+        }
+
+
+_LICENSES = """
+    SELECT source, coalesce(license_concluded, license_declared) AS license, count(*) AS records
+    FROM records GROUP BY ALL ORDER BY source, license NULLS LAST
+"""
+_LANGUAGES = """
+    SELECT source, language, sum(before)::BIGINT AS before, sum(after)::BIGINT AS after FROM (
+        SELECT source, language, count(*) AS before, count(*) AS after FROM records
+        WHERE language IS NOT NULL GROUP BY ALL
+        UNION ALL
+        SELECT source, "fact:language", count(*), 0 FROM removed
+        WHERE "fact:language" IS NOT NULL GROUP BY ALL
+    ) GROUP BY source, language ORDER BY source, before DESC, language
+"""
+_LANGUAGES_KEPT = """
+    SELECT source, language, count(*) AS before, count(*) AS after FROM records
+    WHERE language IS NOT NULL GROUP BY source, language ORDER BY source, before DESC, language
+"""
+_EDITS = """
+    SELECT source, edit.reason AS reason, count(*) AS records, sum(edit.count)::BIGINT AS edits
+    FROM (SELECT source, unnest(edits) AS edit FROM records) GROUP BY ALL ORDER BY source, reason
+"""

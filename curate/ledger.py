@@ -1,0 +1,115 @@
+"""The ledger: one row for every decision that was not 'keep', and a release's tables in DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import IntegrityError
+from curate.record import Batch
+from curate.stage import Verdict, evidence_json
+
+if TYPE_CHECKING:
+    import duckdb
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("stage", pa.string()),
+        ("action", pa.string()),  # drop | edit | quarantine | flag
+        ("reason", pa.string()),
+        ("score", pa.float64()),
+        ("kept_id", pa.string()),  # the kept record that a duplicate resembles
+        ("evidence", pa.string()),  # JSON, never record text
+    ]
+)
+# While a run works, each decision also knows its record's row and its stage's place in the recipe, so that
+# the finished ledger stands in one order whatever the units, workers or batches were.
+WORKING = pa.schema([*SCHEMA, ("_row", pa.int64()), ("_stage", pa.int32())])
+ORDER = [(name, "ascending") for name in ("_row", "_stage", "reason", "action", "evidence")]
+
+
+def rows(stage: str, place: int, batch: Batch, verdict: Verdict) -> pa.Table:
+    """Return the decisions of one verdict as rows of WORKING."""
+    chosen = pc.indices_nonzero(pc.not_equal(verdict.action, "keep"))
+    further = pa.array([d.row for d in verdict.also], pa.int64())
+    first = _table(
+        stage,
+        place,
+        batch.take(chosen),
+        {
+            name: getattr(verdict, name).take(chosen)
+            for name in ("action", "reason", "score", "kept_id", "evidence")
+        },
+    )
+    if not verdict.also:
+        return first
+    also = {
+        "action": pa.array([d.action for d in verdict.also], pa.string()),
+        "reason": pa.array([d.reason for d in verdict.also], pa.string()),
+        "score": pa.array([d.score for d in verdict.also], pa.float64()),
+        "kept_id": pa.array([d.kept_id for d in verdict.also], pa.string()),
+        "evidence": pa.array([evidence_json(d.evidence) for d in verdict.also], pa.string()),
+    }
+    return pa.concat_tables([first, _table(stage, place, batch.take(further), also)])
+
+
+def _table(stage: str, place: int, batch: Batch, columns: dict[str, pa.Array]) -> pa.Table:
+    n = batch.num_rows
+    columns = {
+        **columns,
+        "id": batch.column("id"),
+        "source": batch.column("source"),
+        "stage": pa.repeat(pa.scalar(stage), n),
+        "_row": batch.column("_row"),
+        "_stage": pa.repeat(pa.scalar(place, pa.int32()), n),
+    }
+    return pa.table([columns[name] for name in WORKING.names], schema=WORKING)
+
+
+def connect(out: Path) -> duckdb.DuckDBPyConnection:
+    """Open a release's tables as DuckDB views: ``ledger``, ``records``, ``data``, ``removed``, ``edited``.
+
+    Raises IntegrityError if the folder is no finished release.
+    """
+    import duckdb
+
+    if not (out / "manifest.json").is_file():
+        unfinished = " (its run has not finished: run it again to go on)" if (out / "work").is_dir() else ""
+        raise IntegrityError(f"{out}: not a release, it has no manifest.json{unfinished}")
+    connection = duckdb.connect()
+    for view, pattern in _VIEWS.items():
+        files = sorted(str(path) for path in out.glob(pattern))
+        if files:
+            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM {_scan(files)}")
+    return connection
+
+
+_VIEWS = {
+    "ledger": "ledger/part-*.parquet",
+    "records": "records/part-*.parquet",
+    "data": "data/part-*",
+    "removed": "removed/part-*.parquet",
+    "edited": "removed/edited-*.parquet",
+}
+
+
+def _scan(files: Sequence[str]) -> str:
+    names = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
+    if files[0].endswith(".parquet"):
+        return f"read_parquet([{names}])"
+    return f"read_json([{names}], format = 'newline_delimited')"
+
+
+def query(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[object] = ()
+) -> list[dict[str, Any]]:
+    """Run a query and return its rows as dicts."""
+    cursor = connection.execute(sql, list(values))
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -1,0 +1,257 @@
+"""The pipeline: a recipe's stages split at barriers into segments, each mapped over units by an engine.
+
+::
+
+    segment 0: read → license → conversation → exact.sketch      ┐ exact.resolve
+    segment 1: exact.judge → minhash.sketch                      ┘ minhash.resolve …
+    segment 2: minhash.judge → language → pii
+
+A finished unit is kept under key = hash(what it read, stages, options, rule packs, code version), so a rerun
+skips it, and a change late in the recipe leaves the earlier segments' units in use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from curate import __version__
+from curate.errors import StageError
+from curate.io.scan import SourcePlan, Unit
+from curate.recipe import StageSpec
+from curate.record import Batch
+from curate.stage import Barrier, Engine, Stage
+from curate.unit import READ, Tally, UnitTask, batches, run_unit, tallies
+
+FORMAT = "1"  # of the folders under work/; raised when they change
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Local stages between two barriers."""
+
+    index: int
+    resolves: StageSpec | None  # the barrier that ended the segment before
+    stages: tuple[StageSpec, ...]
+    sketches: StageSpec | None  # the barrier that ends this one
+
+    @property
+    def title(self) -> str:
+        """Return what progress displays call the segment."""
+        names = [READ] if self.index == 0 else []
+        names += [f"{self.resolves.name}"] if self.resolves else []
+        names += [stage.name for stage in self.stages]
+        names += [f"{self.sketches.name}: sketch"] if self.sketches else []
+        return " → ".join(names)
+
+
+@dataclass
+class Chain:
+    """One unit's way through all segments."""
+
+    plan: SourcePlan
+    unit: Unit
+    folders: list[Path] = field(default_factory=list)  # one per finished segment
+
+
+@dataclass
+class Outcome:
+    """What a pipeline's run left in work/, and its totals."""
+
+    chains: list[Chain]
+    tallies: dict[str, dict[str, Tally]]  # stage → source → tally
+    findings: list[dict[str, Any]]
+    summaries: dict[str, dict[str, Any]]  # what each barrier says of its resolution
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Callbacks for progress displays; every one may be left out."""
+
+    begin: Callable[[str, int], None] = lambda title, records: (
+        None
+    )  # a segment, and how many records enter it
+    end: Callable[[], None] = lambda: None
+
+
+def segments(stages: Sequence[StageSpec]) -> list[Segment]:
+    """Split a recipe's stages at its barriers."""
+    found: list[Segment] = []
+    resolves: StageSpec | None = None
+    local: list[StageSpec] = []
+    for spec in stages:
+        if hasattr(spec.stage_class(), "resolve"):
+            found.append(Segment(len(found), resolves, tuple(local), spec))
+            resolves, local = spec, []
+        else:
+            local.append(spec)
+    return [*found, Segment(len(found), resolves, tuple(local), None)]
+
+
+def execute(
+    stages: Sequence[StageSpec],
+    plans: Sequence[SourcePlan],
+    engine: Engine,
+    work: Path,
+    *,
+    memory: int,
+    batch_records: int,
+    watch: Watch,
+) -> Outcome:
+    """Run every segment over every unit; what is finished already is not done again.
+
+    Raises InputError where a file changed or broke since it was scanned, StageError where a stage is defect.
+    """
+    places = {spec.name: place for place, spec in enumerate(stages, start=1)}
+    chains = [Chain(plan, unit) for plan in plans for unit in plan.units]
+    outcome = Outcome(chains, {}, [], {})
+    resolved: Stage | None = None
+    digest = ""
+    for segment in segments(stages):
+        entering = sum(chain.unit.records for chain in chains) if segment.index == 0 else _left(outcome)
+        watch.begin(segment.title, entering)
+        local = [_build(spec) for spec in segment.stages]
+        names = [spec.name for spec in segment.stages]
+        if resolved is not None and segment.resolves is not None:
+            local.insert(0, resolved)
+            names.insert(0, segment.resolves.name)
+        barrier = _build(segment.sketches) if segment.sketches else None
+        tasks = [
+            UnitTask(
+                folder=work / "units" / _unit_key(chain, segment, digest),
+                origin=(chain.plan, chain.unit) if segment.index == 0 else None,
+                previous=chain.folders[-1] if chain.folders else None,
+                places=tuple(places[name] for name in names),
+                stages=tuple(local),  # type: ignore[arg-type]
+                barrier=barrier,  # type: ignore[arg-type]
+                batch_records=batch_records,
+            )
+            for chain in chains
+        ]
+        for chain, folder in zip(chains, engine.map(run_unit, tasks), strict=True):
+            chain.folders.append(folder)
+            for name, tally in tallies(folder).items():
+                outcome.tallies.setdefault(name, {}).setdefault(chain.plan.source.name, Tally()).add(tally)
+        watch.end()
+        if segment.sketches is not None and isinstance(barrier, Barrier):
+            watch.begin(f"{barrier.name}: resolve", 0)
+            resolved, digest = _resolve(segment.sketches, barrier, chains, engine, work, memory)
+            outcome.findings += getattr(resolved, "findings", ())
+            outcome.summaries[barrier.name] = dict(getattr(resolved, "summary", {}))
+            watch.end()
+    _check(outcome)
+    return outcome
+
+
+def _left(outcome: Outcome) -> int:
+    """Return how many records the last stage that has judged kept."""
+    for by_source in reversed(outcome.tallies.values()):
+        if any(tally.seen for tally in by_source.values()):
+            return sum(tally.kept for tally in by_source.values())
+    return 0
+
+
+def _build(spec: StageSpec) -> Stage | Barrier:
+    return spec.stage_class()(spec.options)
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def _unit_key(chain: Chain, segment: Segment, digest: str) -> str:
+    """Return a name that changes whenever the unit's outcome can."""
+    if chain.folders:
+        read: Any = chain.folders[-1].name
+    else:
+        plan, unit = chain.plan, chain.unit
+        read = [
+            plan.source.model_dump(mode="json", include={"name", "license", "max_record"}),
+            [plan.format, sorted(plan.fields.items()), plan.schema.to_string(show_field_metadata=True)],
+            [unit.file.path, unit.file.sha256, unit.start, unit.stop, unit.first_row],
+        ]
+    specs = [*segment.stages, *([segment.sketches] if segment.sketches else [])]
+    return _hash(FORMAT, __version__, pa.__version__, read, digest, [spec.resolved() for spec in specs])
+
+
+@dataclass(frozen=True)
+class Part:
+    """One unit's sketches and the records behind them (stage.SketchPart)."""
+
+    folder: Path
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the sketches, one row per record, with ``id source _path _row`` in front."""
+        path = self.folder / "sketch.arrow"
+        if not path.is_file():
+            return pa.table({})
+        found = pa.Table.from_batches(list(batches(path)))
+        return found if columns is None else found.select(list(columns))
+
+    def records(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+        """Read the records back, in the order of the sketches."""
+        return batches(self.folder / "records.arrow", columns)
+
+
+@dataclass(frozen=True)
+class AllSketches:
+    """All sketches of a barrier (stage.Sketches)."""
+
+    parts: tuple[Part, ...]
+    scratch: Path
+    memory: int
+
+
+def _resolve(
+    spec: StageSpec, barrier: Barrier, chains: Sequence[Chain], engine: Engine, work: Path, memory: int
+) -> tuple[Stage, str]:
+    """Return the resolved stage and a digest of all it was resolved from; finished resolutions are reused."""
+    folders = [chain.folders[-1] for chain in chains]
+    digest = _hash(spec.resolved(), [folder.name for folder in folders])
+    final = work / "resolved" / digest
+    if not (final / "stage.pickle").is_file():
+        final.mkdir(parents=True, exist_ok=True)
+        parts = tuple(Part(folder) for folder in folders if (folder / "sketch.arrow").is_file())
+        stage = barrier.resolve(AllSketches(parts, final, memory), engine)
+        partial = final / "stage.pickle.partial"
+        partial.write_bytes(
+            pickle.dumps(stage)
+        )  # our own folder, our own class: nothing foreign is unpickled
+        partial.replace(final / "stage.pickle")
+    loaded: Stage = pickle.loads((final / "stage.pickle").read_bytes())
+    return loaded, digest
+
+
+def _check(outcome: Outcome) -> None:
+    """Hold the totals to account, and turn a stage that fails on everything into an error."""
+    for name, by_source in outcome.tallies.items():
+        total = Tally()
+        for tally in by_source.values():
+            total.add(tally)
+        if total.seen != total.kept + total.dropped + total.quarantined:
+            raise StageError(
+                f"stage {name!r} saw {total.seen} records but kept {total.kept}, dropped {total.dropped} "
+                f"and quarantined {total.quarantined}: records were lost"
+            )
+        failed = total.reasons[f"{name}/failed"]
+        if failed and failed == total.seen:
+            raise StageError(
+                f"stage {name!r} failed on every one of {failed} records; explain one to see the error"
+            )
+        if failed:
+            outcome.findings.append(
+                {
+                    "reason": f"{name}/failed",
+                    "severity": "warning",
+                    "message": f"stage {name} failed on {failed} records, which are in quarantine",
+                    "count": failed,
+                    "examples": [],
+                }
+            )

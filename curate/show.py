@@ -1,0 +1,246 @@
+"""What the terminal shows: progress on stderr, tables for results. Nothing here decides anything."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from curate.forecast import Plan
+from curate.inspect import Difference, Story
+from curate.pipeline import Watch
+
+QUIET_EVERY = 30.0  # seconds between lines where there is no terminal
+
+
+class Display:
+    """Progress of a run: live bars on a terminal, a quiet line per segment elsewhere."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._live: Progress | None = None
+        self._task: Any = None
+        self._title = ""
+        self._total = self._records = self._bytes = 0
+        self._since = self._said = 0.0
+
+    def __enter__(self) -> Display:
+        if self.console.is_terminal:
+            self._live = Progress(
+                SpinnerColumn(finished_text="[green]✓"),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[speed]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self.console,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    @property
+    def watch(self) -> Watch:
+        """Return the callbacks that a run reports to."""
+        return Watch(self.begin, self.end)
+
+    def begin(self, title: str, records: int) -> None:
+        """Start a segment that this many records enter (0: unknown)."""
+        self._title, self._total, self._records, self._bytes = title, records, 0, 0
+        self._since = self._said = time.monotonic()
+        if self._live is not None:
+            self._task = self._live.add_task(title, total=records or None, speed="")
+
+    def tick(self, records: int, nbytes: int) -> None:
+        """Count finished records and their bytes of text."""
+        self._records += records
+        self._bytes += nbytes
+        if self._live is not None:
+            self._live.update(self._task, completed=self._records, speed=self._speed())
+        elif time.monotonic() - self._said > QUIET_EVERY:
+            self._said = time.monotonic()
+            self._line(f"{self._records:,} of {self._total:,} records, {self._speed()}, {self._left()}")
+
+    def end(self) -> None:
+        """Finish the segment."""
+        seconds = time.monotonic() - self._since
+        if self._live is not None:
+            done = self._total or self._records or 1
+            self._live.update(
+                self._task, total=done, completed=done, speed=self._speed() if self._records else ""
+            )
+        else:
+            what = f"{self._total:,} records in " if self._total else ""
+            self._line(f"{what}{seconds:.1f} s" + (f", {self._speed()}" if self._records else ""))
+
+    def _line(self, text: str) -> None:
+        self.console.print(f"{self._title}: {text}", highlight=False, soft_wrap=True)
+
+    def _speed(self) -> str:
+        return f"{self._bytes / 1e6 / max(time.monotonic() - self._since, 1e-9):.1f} MB/s"
+
+    def _left(self) -> str:
+        if not self._records:
+            return "time left unknown"
+        left = (time.monotonic() - self._since) / self._records * (self._total - self._records)
+        return f"about {left:.0f} s left"
+
+
+def funnel(manifest: dict[str, Any]) -> Group:
+    """Return the funnel: what each stage saw, kept and took out, and its commonest reasons."""
+    table = Table()
+    table.add_column("stage")
+    for name in ("seen", "kept", "dropped", "quarantined", "edited", "flagged"):
+        table.add_column(name, justify="right")
+    table.add_column("of all", no_wrap=True)
+    table.add_column("commonest reasons", ratio=1)
+    whole = manifest["stages"][0]["seen"]
+    for stage in manifest["stages"]:
+        reasons = sorted(stage["reasons"].items(), key=lambda item: (-item[1], item[0]))[:3]
+        table.add_row(
+            stage["name"],
+            *(
+                _count(stage[name])
+                for name in ("seen", "kept", "dropped", "quarantined", "edited", "flagged")
+            ),
+            _bar(stage["kept"], whole),
+            ", ".join(f"{reason} {n:,}" for reason, n in reasons),
+        )
+    counts = manifest["counts"]
+    removed = f"{counts['dropped']:,} dropped + {counts['quarantined']:,} quarantined"
+    sums = f"{counts['seen']:,} seen = {counts['kept']:,} kept + {removed}"
+    title = Text(f"{manifest['name']} {manifest['version']}", style="bold")
+    return Group(title, table, Text(sums), *_alarms(manifest))
+
+
+def _count(n: int) -> str:
+    return f"{n:,}" if n else "·"
+
+
+def _bar(part: int, whole: int, width: int = 10) -> str:
+    share = part / whole if whole else 0.0
+    full = round(share * width)
+    return "█" * full + "░" * (width - full) + f" {share:4.0%}"
+
+
+def _alarms(manifest: dict[str, Any]) -> list[Text]:
+    lines = [
+        Text(f"{f['severity']}: {f['message']}  [{f['reason']}]", style="yellow")
+        for f in manifest["findings"]
+    ]
+    for gate in manifest["gates"]:
+        if not gate["passed"]:
+            text = f"gate missed: {gate['gate']} is {gate['value']}, limit {gate['limit']} ({gate['where']})"
+            lines.append(Text(text, style="bold red"))
+    return lines
+
+
+def plan(p: Plan) -> Group:
+    """Return what a run would do."""
+    steps = Table(show_header=False)
+    for i, title in enumerate(p.segments):
+        steps.add_row(str(i), title)
+    parts: list[Any] = [_rows("Sources", p.sources, ("files", "bytes", "records", "units"))]
+    parts += [_title("Segments"), steps]
+    for name, curve in p.curves.items():
+        parts.append(_title(f"{name}: chance that a pair becomes a candidate, to be verified exactly"))
+        table = Table()
+        table.add_column("similarity", justify="right")
+        table.add_column("chance", justify="right")
+        table.add_column("")
+        for similarity, chance in curve:
+            table.add_row(f"{similarity:.2f}", f"{chance:.4f}", _bar(round(chance * 1000), 1000, 20)[:20])
+        parts.append(table)
+    memory = ", ".join(f"{key.replace('_', ' ')} {value / 1e9:.2f} GB" for key, value in p.memory.items())
+    parts += [
+        Text(f"{p.units:,} units on {p.workers} workers"),
+        Text(f"memory: {memory}"),
+        Text(f"disk for work/: up to {p.disk / 1e9:.2f} GB"),
+        Text("nothing was written"),
+    ]
+    return Group(*parts)
+
+
+def story(s: Story) -> Group:
+    """Return one record's story."""
+    head = Text(f"{s.id}\n", style="bold")
+    head.append(f"source {s.source} · {s.fate}", style="green" if s.fate == "kept" else "red")
+    for part in (s.license and f"license {s.license}", s.language and f"language {s.language}"):
+        head.append(f" · {part}" if part else "", style="default")
+    for place in s.places:
+        head.append(
+            f"\nread from {place['read_from']}, now {place['now']}, row {place['row']:,}", style="default"
+        )
+    table = Table()
+    for name in ("stage", "action", "reason", "score", "evidence"):
+        table.add_column(name)
+    for step in s.steps:
+        evidence = dict(step.evidence or {})
+        if step.kept_id:
+            evidence = {
+                "kept": step.kept_id,
+                **{k if k != "kept" else "kept_at": v for k, v in evidence.items()},
+            }
+        said = "\n".join(f"{key}: {value}" for key, value in evidence.items())
+        score = "" if step.score is None else f"{step.score:.4f}"
+        table.add_row(step.stage, step.action, step.reason or "", score, Text(said))
+    parts: list[Any] = [head, table]
+    if s.duplicates:
+        shown = ", ".join(s.duplicates[:10]) + (
+            f" and {len(s.duplicates) - 10:,} more" if len(s.duplicates) > 10 else ""
+        )
+        parts.append(Text(f"dropped as duplicates of it: {shown}"))
+    return Group(*parts)
+
+
+def difference(d: Difference) -> Group:
+    """Return what changed between two releases."""
+    parts: list[Any] = []
+    if d.recipe:
+        parts.append(Text("recipe changed at: " + ", ".join(d.recipe)))
+    for title in ("counts", "stages", "reasons", "sources"):
+        if rows := getattr(d, title):
+            parts.append(_rows(title.capitalize(), rows, ("a", "b", "change")))
+    if d.fates:
+        parts.append(_rows("Records whose fate or content changed", d.fates, ("records",)))
+        parts.append(_rows("Examples", d.examples, ()))
+    return Group(*(parts or [Text("no difference")]))
+
+
+def _title(text: str) -> Text:
+    return Text(text, style="bold")
+
+
+def _rows(title: str, rows: Sequence[dict[str, Any]], numbers: Sequence[str]) -> Group:
+    table = Table()
+    for name in rows[0] if rows else ():
+        table.add_column(name, justify="right" if name in numbers else "left")
+    for row in rows:
+        table.add_row(
+            *(f"{v:,}" if isinstance(v, int) else str(v if v is not None else "") for v in row.values())
+        )
+    return Group(_title(title), table)
+
+
+def out() -> Console:
+    """Return the console for results; wide where it is no terminal, so that tables are never cut."""
+    return Console() if sys.stdout.isatty() else Console(width=160)

@@ -1,0 +1,214 @@
+"""What a stage is: it judges every record and touches none.
+
+A *stage* answers for a batch, each record on its own: the same answer for any order or batch size. A
+*barrier* must see every record first; it sketches batches in parallel, then resolves all sketches into a
+stage. Only the pipeline acts on verdicts.
+
+A stage class has ``name``, ``version`` (raised whenever its answers can change), ``rules`` (the rule packs
+that it reads), a nested pydantic model ``Options`` and a constructor that takes one. The full example is in
+README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from curate.errors import StageError
+from curate.record import Batch
+
+Action: TypeAlias = Literal["keep", "drop", "edit", "quarantine", "flag"]
+# Where several decisions meet in one record, the first of these is the record's fate.
+SEVERITY: tuple[Action, ...] = ("drop", "quarantine", "edit", "flag", "keep")
+REMOVES: tuple[Action, ...] = ("drop", "quarantine")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class StageOptions(BaseModel):
+    """Base of every stage's options: frozen, strict about keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Decision(NamedTuple):
+    """One line of the ledger in the making: what a rule says of one record of the batch."""
+
+    row: int
+    action: Action
+    reason: str  # '<stage>/<rule>'
+    score: float | None = None
+    evidence: Mapping[str, Any] | None = None  # JSON-able; offsets, types, counts, ids; never record text
+    kept_id: str | None = None  # the kept record that this one duplicates
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer per record, in the batch's order. Build it with :meth:`of`."""
+
+    action: pa.StringArray  # [n] keep | drop | edit | quarantine | flag
+    reason: pa.StringArray  # [n] rule id, null where nothing fired
+    score: pa.DoubleArray  # [n] null where there is none
+    evidence: pa.StringArray  # [n] JSON, never record text
+    kept_id: pa.StringArray  # [n] null where the record duplicates nothing
+    edited: pa.Array | None = None  # [n] content column after the edits, where any action is 'edit'
+    also: tuple[Decision, ...] = ()  # further 'edit' and 'flag' decisions on records already decided above
+    facts: pa.RecordBatch | None = None  # [n] what the stage found out, kept beside the record in records/
+
+    @classmethod
+    def of(
+        cls,
+        rows: int,
+        decisions: Iterable[Decision] = (),
+        edited: pa.Array | None = None,
+        facts: pa.RecordBatch | None = None,
+    ) -> Verdict:
+        """Build a verdict from the decisions that are not 'keep', in any order, any number per record.
+
+        The most severe decision (first of equals) becomes the record's action. The others are noted beside
+        it: as edits if the record is edited, else as flags.
+        """
+        chosen: dict[int, Decision] = {}
+        others: list[Decision] = []
+        for decision in decisions:
+            held = chosen.get(decision.row)
+            if held is None:
+                chosen[decision.row] = decision
+            elif SEVERITY.index(decision.action) < SEVERITY.index(held.action):
+                chosen[decision.row] = decision
+                others.append(held)
+            else:
+                others.append(decision)
+        also = tuple(d if d.action == "edit" else d._replace(action="flag") for d in others)
+        columns: dict[str, list[Any]] = {
+            "action": ["keep"] * rows,
+            **{name: [None] * rows for name in ("reason", "score", "evidence", "kept_id")},
+        }
+        for row, decision in chosen.items():
+            columns["action"][row] = decision.action
+            columns["reason"][row] = decision.reason
+            columns["score"][row] = decision.score
+            columns["evidence"][row] = evidence_json(decision.evidence)
+            columns["kept_id"][row] = decision.kept_id
+        arrays = {k: pa.array(v, pa.float64() if k == "score" else pa.string()) for k, v in columns.items()}
+        return cls(**arrays, edited=edited, also=also, facts=facts)
+
+    def check(self, stage: str, batch: Batch) -> None:
+        """Raise StageError unless the verdict answers for the batch, with a reason for all not kept."""
+        rows = batch.num_rows
+        for name in ("action", "reason", "score", "evidence", "kept_id"):
+            if (got := len(getattr(self, name))) != rows:
+                raise StageError(f"stage {stage!r}: {name} has {got} answers for {rows} records")
+        unknown = set(pc.unique(self.action).to_pylist()) - set(SEVERITY)
+        if unknown:
+            raise StageError(
+                f"stage {stage!r}: unknown action {sorted(map(str, unknown))}; allowed: {SEVERITY}"
+            )
+        silent = pc.and_(pc.not_equal(self.action, "keep"), pc.is_null(self.reason))
+        if pc.any(silent).as_py():
+            first = batch.column("id").filter(silent)[0].as_py()
+            raise StageError(f"stage {stage!r}: record {first} was not kept, and no reason was given")
+        if self.edited is not None and len(self.edited) != rows:
+            raise StageError(f"stage {stage!r}: edited has {len(self.edited)} answers for {rows} records")
+        if self.edited is None and pc.any(pc.equal(self.action, "edit")).as_py():
+            raise StageError(f"stage {stage!r}: action 'edit' without the edited content")
+        if self.facts is not None and self.facts.num_rows != rows:
+            raise StageError(f"stage {stage!r}: facts has {self.facts.num_rows} rows for {rows} records")
+        for decision in self.also:
+            if decision.action not in ("edit", "flag") or not 0 <= decision.row < rows:
+                raise StageError(
+                    f"stage {stage!r}: a further decision must be an edit or a flag of the batch"
+                )
+
+
+def evidence_json(evidence: Mapping[str, Any] | None) -> str | None:
+    """Return evidence as canonical JSON (sorted keys), null for none."""
+    return None if evidence is None else orjson.dumps(evidence, option=orjson.OPT_SORT_KEYS).decode()
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """Local: one batch at a time, in any order, always the same answer."""
+
+    name: str
+
+    def judge(self, batch: Batch) -> Verdict:
+        """Answer for every record of the batch."""
+        ...
+
+
+@runtime_checkable
+class Barrier(Protocol):
+    """Global: learns from all records, then returns a local stage."""
+
+    name: str
+
+    def sketch(self, batch: Batch) -> pa.RecordBatch:
+        """Return what must be remembered of the batch: one row per record, in order. Runs on any worker."""
+        ...
+
+    def resolve(self, sketches: Sketches, engine: Engine) -> Stage:
+        """Learn from all sketches; candidates may be read back. The stage returned must be picklable."""
+        ...
+
+
+class Sketches(Protocol):
+    """All sketches of a barrier and the records behind them, in canonical order (source, file, row)."""
+
+    @property
+    def parts(self) -> Sequence[SketchPart]:
+        """One part per unit of work, in canonical order."""
+        ...
+
+    @property
+    def scratch(self) -> Path:
+        """Return a folder for spills and for what the resolved stage reads; it outlives the segment."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """Bytes that resolving may hold at once."""
+        ...
+
+
+class SketchPart(Protocol):
+    """One unit's sketches; small and picklable, so that an engine can map over parts."""
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the sketches, one row per record, with ``id source _path _row`` in front."""
+        ...
+
+    def records(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+        """Read the records themselves back, in the order of the sketches."""
+        ...
+
+
+class Engine(Protocol):
+    """Maps a function over tasks, nothing else. Function and tasks must be picklable."""
+
+    workers: int
+
+    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+        """Yield the results in the order of the tasks."""
+        ...
+
+
+class StageClass(Protocol):
+    """What the recipe's checker asks of a stage's class."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    rules: ClassVar[tuple[str, ...]]
+    Options: ClassVar[type[StageOptions]]
+
+    def __call__(self, options: StageOptions) -> Stage | Barrier:
+        """Build the stage."""
+        ...

@@ -1,0 +1,88 @@
+"""Small stages for tests, named in recipes as toys:Class."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+
+from curate import record
+from curate.record import Batch
+from curate.stage import Decision, StageOptions, Verdict
+
+
+class _Toy:
+    version: ClassVar[str] = "1"
+    rules: ClassVar[tuple[str, ...]] = ()
+    Options: ClassVar[type[StageOptions]] = StageOptions
+
+    def __init__(self, options: StageOptions) -> None:
+        self.options = options
+
+
+class Shout(_Toy):
+    """Edits: the word 'secret' becomes 'XXXXXX'; states the length as a fact."""
+
+    name: ClassVar[str] = "toys:Shout"
+
+    def judge(self, batch: Batch) -> Verdict:
+        texts = record.texts(batch)
+        edits = [
+            Decision(i, "edit", "shout/secret", evidence={"spans": [1] * t.count("secret")})
+            for i, t in enumerate(texts)
+            if "secret" in t
+        ]
+        edited = pa.array([t.replace("secret", "XXXXXX") for t in texts], pa.string())
+        facts = pa.record_batch({"length": pa.array([len(t) for t in texts], pa.int64())})
+        return Verdict.of(batch.num_rows, edits, edited, facts)
+
+
+class Fragile(_Toy):
+    """Raises on a record that says 'boom', with the text in the message."""
+
+    name: ClassVar[str] = "toys:Fragile"
+
+    def judge(self, batch: Batch) -> Verdict:
+        texts = record.texts(batch)
+        for text in texts:
+            if "boom" in text:
+                raise ValueError(text)
+        facts = pa.record_batch({"calm": pa.array([True] * len(texts))})
+        return Verdict.of(
+            batch.num_rows, [Decision(0, "flag", "fragile/first")] if texts[0] == "flag" else [], facts=facts
+        )
+
+
+class Mute(_Toy):
+    """Breaks the contract: drops without a reason."""
+
+    name: ClassVar[str] = "toys:Mute"
+
+    def judge(self, batch: Batch) -> Verdict:
+        verdict = Verdict.of(batch.num_rows)
+        return Verdict(
+            pa.array(["drop"] * batch.num_rows),
+            verdict.reason,
+            verdict.score,
+            verdict.evidence,
+            verdict.kept_id,
+        )
+
+
+class Dies(_Toy):
+    """Kills its own process where the file says so, once."""
+
+    class Options(StageOptions):
+        file: str
+
+    name: ClassVar[str] = "toys:Dies"
+
+    def judge(self, batch: Batch) -> Verdict:
+        file = Path(self.options.file)  # type: ignore[attr-defined]
+        if file.exists() and any("last words" in text for text in record.texts(batch)):
+            file.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Verdict.of(batch.num_rows)
