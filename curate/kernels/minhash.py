@@ -1,0 +1,116 @@
+"""MinHash signatures equal to datasketch's, and the bands and rows that make candidates of them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.kernels.text import Hashes, Offsets
+
+Signatures = npt.NDArray[np.uint32]
+
+SCHEME = "minhash1.affine32"
+_LARGEST_SMALL_SET = 64  # members of a set that band keys may hold whole; bounds the work per record
+
+
+class Bands(NamedTuple):
+    """How a signature is cut: two records are candidates if all rows of any one band agree."""
+
+    bands: int
+    rows: int
+
+    def probability(self, similarity: float) -> float:
+        """Return the chance that two sets of this Jaccard similarity become candidates: 1 - (1 - s^r)^b.
+
+        Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, section 3.4.2.
+        """
+        return 1.0 - (1.0 - similarity**self.rows) ** self.bands
+
+
+def solve(similarity: float, recall: float, num_perm: int = 128) -> Bands:
+    """Return the banding with the fewest false candidates that finds pairs AT the threshold often enough.
+
+    More rows mean fewer candidates below the threshold and fewer found above it. So: the most rows r for
+    which b = num_perm // r bands give 1 - (1 - similarity^r)^b >= recall. The few permutations left over are
+    not used.
+
+    Raises ValueError where even one row per band misses the recall, naming what would do.
+    """
+    for rows in range(num_perm, 0, -1):
+        cut = Bands(num_perm // rows, rows)
+        if cut.probability(similarity) >= recall:
+            return cut
+    reached = Bands(num_perm, 1).probability(similarity)
+    needed = int(np.ceil(np.log1p(-recall) / np.log1p(-similarity)))
+    raise ValueError(
+        f"{num_perm} permutations find at most {reached:.4f} of the pairs at similarity {similarity}; "
+        f"a recall of {recall} needs num_perm of {needed} or more, or a recall of {reached:.4f} or less"
+    )
+
+
+def s_curve(bands: int, rows: int) -> list[tuple[float, float]]:
+    """Return (similarity, chance to become candidates) for similarities 0, 0.05, … 1."""
+    return [(step / 20, Bands(bands, rows).probability(step / 20)) for step in range(21)]
+
+
+@lru_cache(maxsize=8)
+def permutations(num_perm: int, seed: int) -> tuple[Signatures, Signatures]:
+    """Return a, b (each [num_perm]) of h -> a * h + b mod 2^32, a odd: datasketch 2's own for this seed."""
+    generator = np.random.RandomState(seed)
+    a = generator.randint(0, 1 << 31, num_perm, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    return a, generator.randint(0, 1 << 32, num_perm, dtype=np.uint32)
+
+
+def signatures(
+    hashes: Hashes, offsets: Offsets, num_perm: int = 128, seed: int = 1, keep: int = 0
+) -> Signatures:
+    """Return each set's signature [n, keep or num_perm]; with ``keep``, only the first so many minima.
+
+    Bit for bit the ``hashvalues`` of ``datasketch.MinHash(num_perm, seed, scheme="affine32", hashfunc=lambda
+    shingle: shingle >> 32)`` updated with the text's 64-bit shingles; an empty set keeps datasketch's initial
+    values. 32 bits are enough to nominate candidates; they are verified on all 64. The minimum runs along, so
+    a text of any length needs one row of memory.
+    """
+    from curate.kernels import compiled
+
+    a, b = permutations(num_perm, seed)
+    out = np.empty((len(offsets) - 1, keep or num_perm), np.uint32)
+    compiled.signatures(hashes, offsets, a[: out.shape[1]], b[: out.shape[1]], out)
+    return out
+
+
+def small_set_limit(threshold: float) -> int:
+    """Return the size up to which a set is similar enough only to an equal set.
+
+    The set most similar to one of k members, but not equal, has one member more: J = k / (k + 1). So sets of
+    every size k with k / (k + 1) < threshold must be equal to count (at 0.8: up to 3 members).
+    """
+    k = 0
+    while k < _LARGEST_SMALL_SET and (k + 1) / (k + 2) < threshold:
+        k += 1
+    return k
+
+
+def small_set_digests(hashes: Hashes, offsets: Offsets, threshold: float) -> Hashes:
+    """Return per set [n] a hash of the whole set if it is small (see small_set_limit), else 0."""
+    from curate.kernels import compiled
+
+    out = np.empty(len(offsets) - 1, np.uint64)
+    compiled.small_digests(hashes, offsets, small_set_limit(threshold), out)
+    return out
+
+
+def band_keys(signature: Signatures, digests: Hashes, cut: Bands) -> Hashes:
+    """Return [bands, n] 64-bit keys: records with an equal key in any band are candidates.
+
+    ``digests`` [n] is hashed into every key. Records that cannot be similar because their small sets differ
+    then share no bucket, at no loss: it keeps thousands of one template's short answers apart.
+    """
+    from curate.kernels import compiled
+
+    out = np.empty((cut.bands, len(signature)), np.uint64)
+    compiled.band_keys(signature, digests, cut.rows, out)
+    return out

@@ -1,0 +1,116 @@
+"""Exact duplicates: records equal but for case, white space and Unicode's spellings of one character."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import unicodedata
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from curate import record
+from curate.kernels import survivor, text
+from curate.kernels.survivor import Census
+from curate.record import Batch
+from curate.stage import Engine, Sketches, StageOptions
+from curate.stages.resolved import Clusters, Resolved, settle
+
+_SCHEMA = pa.schema([*survivor.COLUMNS, ("hash", survivor.HASH)])
+
+
+class Exact:
+    """Keeps one record of each group of equal ones (barrier).
+
+    Equal are records of one kind with the same turns: same roles, same text after NFKC, case folding and
+    white space made single. They are found by a BLAKE2b hash of 128 bits (RFC 7693): two different records
+    among a billion meet with a chance of 10^-21. The survivor is the best by :mod:`curate.kernels.survivor`.
+    """
+
+    name: ClassVar[str] = "exact"
+    version: ClassVar[str] = f"1.{survivor.SCHEME}.unicode{unicodedata.unidata_version}"
+    rules: ClassVar[tuple[str, ...]] = ()
+
+    class Options(StageOptions):
+        """Options of ``exact``."""
+
+        max_cluster: int = Field(
+            1000, ge=2, description="A group of more equal records than this is reported."
+        )
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def sketch(self, batch: Batch) -> pa.RecordBatch:
+        """Return the survivor policy's columns and the hash of each record's normalised content."""
+        return pa.record_batch([*survivor.describe(batch), content_hashes(batch)], schema=_SCHEMA)
+
+    def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
+        """Group equal hashes; holds about 95 bytes per record."""
+        parts = sketches.parts
+        census = Census.take(part.table([*survivor.KEYS, *survivor.COLUMNS.names]) for part in parts)
+        chunks = [chunk for part in parts for chunk in part.table(["hash"]).column("hash").chunks]
+        high, low = survivor.halves(pa.chunked_array(chunks, survivor.HASH))
+        clusters = _group(high[census.order], low[census.order], census.order)
+        summary: dict[str, int | float] = {"records": len(census.order)}
+        return settle(
+            self.name,
+            "exact_cluster",
+            "exact/duplicate",
+            clusters,
+            census,
+            sketches,
+            self.options.max_cluster,
+            (),
+            summary,
+        )
+
+
+def _group(
+    high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64], order: npt.NDArray[np.int64]
+) -> Clusters:
+    """Make a cluster of each group of equal hashes [n], given in policy order, around its first record."""
+    by_hash = np.lexsort((low, high))  # stable: a group stays in policy order
+    high, low = high[by_hash], low[by_hash]
+    first = np.ones(len(order), bool)
+    first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    starts = np.flatnonzero(first)
+    sizes = np.diff(np.append(starts, len(order)))
+    shared = np.repeat(sizes > 1, sizes)
+    member = order[by_hash][shared]
+    kept = np.repeat(order[by_hash][starts], sizes)[shared]
+    similarity = np.full((len(member), 3), np.nan)
+    similarity[:, 0] = 1.0
+    return Clusters(member, kept, similarity)
+
+
+def content_hashes(batch: Batch) -> pa.FixedSizeBinaryArray:
+    """Return the BLAKE2b-128 of each record's normalised content.
+
+    Hashed are, of each turn, the UTF-8 lengths of role and text as two little-endian 64-bit numbers, the role
+    and the normalised text: no two different lists of turns make the same bytes. A document is one turn
+    without a role; the kind of the record is the hash's personalisation, so it equals no conversation.
+    """
+    kind = record.kind(batch)
+    flat, offsets = record.turns(batch)
+    data, bounds = text.buffers(text.normalise(flat))
+    view = data.data
+    if kind == "text":
+        roles = [b""] * len(flat)
+    else:
+        named = pc.struct_field(record.content(batch).flatten(), "role").cast(pa.binary())
+        roles = pc.fill_null(named, b"").to_pylist()
+    out = bytearray()
+    ends = bounds.tolist()
+    for start, end in zip(offsets.tolist(), offsets[1:].tolist(), strict=False):
+        digest = hashlib.blake2b(digest_size=16, person=kind.encode())
+        for turn in range(start, end):
+            size = ends[turn + 1] - ends[turn]
+            digest.update(struct.pack("<QQ", len(roles[turn]), size) + roles[turn])
+            digest.update(view[ends[turn] : ends[turn + 1]])
+        out += digest.digest()
+    return survivor.binary16(np.frombuffer(out, np.uint8).reshape(-1, 16))
