@@ -6,6 +6,7 @@ import pickle
 import random
 import tempfile
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,41 @@ def test_every_dropped_record_has_a_kept_twin_that_is_similar_in_both_parts(
             true = dedup.similarity(sets(pair), sets(pairs[twin]))
             assert float(true) == line["score"] >= threshold
             assert line["fact:cluster"] == found[twin]["fact:cluster"] is not None
+            assert all(float(true) >= threshold for true in by_symbols(pair, pairs[twin]))
+
+
+def by_symbols(one: Sequence[str], other: Sequence[str]) -> list[Fraction]:
+    """Return the similarity of each part of two records where every symbol is a word."""
+    return [
+        dedup.jaccard(*(set(dedup.shingles(dedup.normalise(text), 2, symbols=True)) for text in part))
+        for part in zip(one, other, strict=True)
+    ]
+
+
+BRACKETS = "Complete the rest of the sequence, making sure that the parentheses are closed properly. Input: "
+
+
+def test_puzzles_that_differ_in_symbols_alone_survive() -> None:
+    logic = [
+        "( not not True and not False ) is",
+        "not not ( True ) and not False is",
+        "not (not True) and False is",
+    ]
+    records = [chat(text, "True") for text in logic]
+    records += [chat(BRACKETS + sequence, "]") for sequence in ("[ < > ( )", "[ ( ) { }", "< > [ { } < >")]
+    records += [
+        chat(f"What is 17 {sign} 4, and then 3 {sign} 2 after that?", "See the table.") for sign in "+-*"
+    ]
+    assert dropped(near(), records) == set()
+
+
+def test_punctuation_makes_no_long_text_a_different_one() -> None:
+    words = LONG.split()
+    lines = [
+        "\n".join(" ".join(words[i : i + 14]) + "." for i in range(0, 98, 14)),
+        LONG.replace(" ", ", ", 9),
+    ]
+    assert len(dropped(near(), [{"text": LONG}, {"text": lines[0]}, {"text": lines[1]}])) == 2
 
 
 def test_a_chain_of_lookalikes_does_not_collapse() -> None:

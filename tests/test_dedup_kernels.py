@@ -8,6 +8,7 @@ import tracemalloc
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import datasketch
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference import dedup
 
-from curate.kernels import chars, cluster, compiled, jit, minhash, text
+from curate.kernels import chars, cluster, compiled, jit, minhash, sets, text
 from curate.kernels.minhash import Bands
 
 U64_MAX = 2**64 - 1
@@ -90,14 +91,20 @@ def test_character_classes_follow_python_and_the_characters_names() -> None:
     assert wrong == []
 
 
-@given(st.lists(TEXTS, max_size=5), st.integers(1, 6), st.sampled_from([text.PROMPT, text.RESPONSE]))
+@given(
+    st.lists(TEXTS, max_size=5),
+    st.integers(1, 6),
+    st.sampled_from([text.PROMPT, text.RESPONSE]),
+    st.booleans(),
+)
 @settings(deadline=None)
-@example(["a b c d e", "中文字符测", "กิปู", "😀", "", "c++", "c#", "a b c d"], 5, text.RESPONSE)
-def test_shingles_equal_the_twins(texts: list[str], ngram: int, salt: np.uint64) -> None:
+@example(["a b c d e", "中文字符测", "กิปู", "😀", "", "c++", "c#", "a b c d"], 5, text.RESPONSE, False)
+@example(["[ < ( > ] )", "a+b=c·2", "(((((", "é\u0301 +\u0301 x", "c#"], 3, text.RESPONSE, True)
+def test_shingles_equal_the_twins(texts: list[str], ngram: int, salt: np.uint64, symbols: bool) -> None:
     clean = normalised(texts)
-    hashes, offsets = text.shingles(clean, ngram, salt)
+    hashes, offsets = text.shingles(clean, ngram, salt, symbols=symbols)
     got = [hashes[a:b].tolist() for a, b in pairwise(offsets)]
-    assert got == [dedup.shingles(one, ngram, int(salt)) for one in clean.to_pylist()]
+    assert got == [dedup.shingles(one, ngram, int(salt), symbols) for one in clean.to_pylist()]
 
 
 @pytest.mark.parametrize(
@@ -239,18 +246,32 @@ def test_jaccard_is_exact_at_and_around_the_threshold(
     assert got == (expected if expected >= threshold else -1.0)
 
 
-@given(st.lists(st.tuples(SMALL_SETS, SMALL_SETS), max_size=12), st.sampled_from([0.3, 0.5, 0.8]))
+def bounds_of(offsets: text.Offsets) -> text.Offsets:
+    """Return the bounds [n, VIEWS + 1] of records whose views lie one after the other."""
+    views = sets.VIEWS
+    return np.column_stack([offsets[:-1].reshape(-1, views), offsets[views::views]])
+
+
+FOUR_SETS = st.tuples(SMALL_SETS, SMALL_SETS, SMALL_SETS, SMALL_SETS)
+
+
+@given(st.lists(FOUR_SETS, max_size=12), st.sampled_from([0.2, 0.5, 0.8]), st.sampled_from([0, 4, 100]))
 @settings(deadline=None)
 def test_clusters_are_those_of_brute_force_when_all_records_meet(
-    records: list[tuple[set[int], set[int]]], threshold: float
+    records: list[tuple[set[int], ...]], threshold: float, short: int
 ) -> None:
-    hashes, offsets = flat([sorted(part) for record in records for part in record])
-    bounds = np.column_stack([offsets[:-1:2], offsets[1::2], offsets[2::2]])
+    hashes, offsets = flat([sorted(view) for record in records for view in record])
     together = np.zeros((len(records), 1), np.int32)
-    got = cluster.represent(together, np.array([1]), hashes, bounds, threshold, 1000)
+    with mock.patch.object(cluster, "SHORT", short):
+        got = cluster.represent(together, np.array([1]), hashes, bounds_of(offsets), threshold, 1000)
 
     def alike(i: int, j: int) -> Fraction:
-        return dedup.similarity(records[i], records[j])
+        one, other = records[i], records[j]
+        for part in (0, 1):
+            least = threshold if min(len(one[part]), len(other[part])) < short else threshold / 2
+            if float(dedup.jaccard(one[part + 2], other[part + 2])) < least:
+                return Fraction(-1)
+        return dedup.similarity(one[:2], other[:2])
 
     expected = dedup.represent(len(records), threshold, alike)
     dropped = np.flatnonzero(got.kept_by >= 0).tolist()
@@ -261,10 +282,10 @@ def test_clusters_are_those_of_brute_force_when_all_records_meet(
 
 
 def test_what_a_large_bucket_leaves_out_is_counted() -> None:
-    sets = [[10 * i + k for k in range(4)] for i in range(6)]  # nothing in common …
-    sets.append(list(sets[0]))  # … but with the first, which has left the window
-    hashes, offsets = flat(sets)
-    bounds = np.column_stack([offsets[:-1], offsets[1:]])
+    members = [[10 * i + k for k in range(4)] for i in range(6)]  # nothing in common …
+    members.append(list(members[0]))  # … but with the first, which has left the window
+    hashes, offsets = flat([view for one in members for view in (one, [], one, [])])
+    bounds = bounds_of(offsets)
     together = np.zeros((7, 1), np.int32)
     wide = cluster.represent(together, np.array([1]), hashes, bounds, 0.8, 6)
     assert (wide.kept_by[6], wide.capped, wide.skipped) == (0, 0, 0)

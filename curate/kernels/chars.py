@@ -62,3 +62,11 @@ def classes() -> npt.NDArray[np.uint8]:
         part = table[first : last + 1]
         part[part == WORD] = ALONE
     return table
+
+
+@lru_cache(maxsize=1)
+def symbol_classes() -> npt.NDArray[np.uint8]:
+    """Return :func:`classes` with every BREAK made ALONE: each symbol is a word by itself."""
+    table = classes().copy()
+    table[table == BREAK] = ALONE
+    return table

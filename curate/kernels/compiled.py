@@ -269,28 +269,36 @@ def jaccard(hashes: Array, a: int, a_end: int, b: int, b_end: int, threshold: fl
 
 
 @kernel
-def _compare(hashes: Array, bounds: Array, one: int, other: int, threshold: float, found: Array) -> bool:
-    """Fill found[part] with the similarity of each part; False as soon as one is below the threshold."""
-    for part in range(
-        bounds.shape[1] - 2, -1, -1
-    ):  # the response, where templated records differ, goes first
-        found[part] = jaccard(
-            hashes,
-            bounds[one, part],
-            bounds[one, part + 1],
-            bounds[other, part],
-            bounds[other, part + 1],
-            threshold,
-        )
+def _view(hashes: Array, bounds: Array, one: int, other: int, view: int, threshold: float) -> float:
+    a, b = bounds[one, view], bounds[other, view]
+    return jaccard(hashes, a, bounds[one, view + 1], b, bounds[other, view + 1], threshold)
+
+
+@kernel
+def _compare(
+    hashes: Array, bounds: Array, one: int, other: int, threshold: float, short: int, found: Array
+) -> bool:
+    """Fill found[part] with each part's similarity by words; False as soon as a part is not similar enough.
+
+    curate.kernels.cluster.represent says when a part is.
+    """
+    for part in range(1, -1, -1):  # the response, where templated records differ, goes first
+        found[part] = _view(hashes, bounds, one, other, part, threshold)
         if found[part] < 0:
+            return False
+    for part in range(1, -1, -1):
+        size = bounds[one, part + 1] - bounds[one, part]
+        size = min(size, bounds[other, part + 1] - bounds[other, part])
+        least = threshold if size < short else threshold / 2
+        if _view(hashes, bounds, one, other, part + 2, least) < 0:
             return False
     return True
 
 
 @kernel
 def represent(
-    buckets: Array, first: Array, hashes: Array, bounds: Array, threshold: float, window: int, kept_by: Array,
-    similarity: Array, skipped: Array, counts: Array,
+    buckets: Array, first: Array, hashes: Array, bounds: Array, threshold: float, short: int, window: int,
+    kept_by: Array, similarity: Array, skipped: Array, counts: Array,
 ) -> None:  # fmt: skip
     """Cluster by representatives; curate.kernels.cluster.represent defines arguments and result."""
     records, bands = buckets.shape
@@ -298,8 +306,7 @@ def represent(
     size = np.zeros(first[bands], np.int32)  # … how many there are, …
     before = np.full((records, bands), -1, np.int32)  # … and who joined before whom
     met = np.full(records, -1, np.int32)
-    parts = bounds.shape[1] - 1
-    found, best = np.zeros(parts), np.zeros(parts)
+    found, best = np.zeros(2), np.zeros(2)
     for record in range(records):
         kept_by[record] = -1
         for band in range(bands):
@@ -311,7 +318,7 @@ def represent(
                 if met[other] != record:
                     met[other] = record
                     counts[0] += 1
-                    if _compare(hashes, bounds, record, other, threshold, found):
+                    if _compare(hashes, bounds, record, other, threshold, short, found):
                         counts[1] += 1
                         new, old = found.min(), best.min()
                         if kept_by[record] < 0 or new > old or (new == old and other < kept_by[record]):

@@ -31,17 +31,23 @@ class Shingling:
     ngram: int
     on: On
 
-    def parts(self, batch: Batch) -> tuple[tuple[Hashes, Offsets], tuple[Hashes, Offsets]]:
+    def parts(self, batch: Batch) -> list[tuple[Hashes, Offsets]]:
         """Return the shingles of every record's prompt and response, salted apart by part."""
+        return [text.shingles(texts, self.ngram, salt) for texts, salt in self._sides(batch)]
+
+    def views(self, batch: Batch) -> list[tuple[Hashes, Offsets]]:
+        """Return what is verified: the :meth:`parts`, then both again with each symbol as a word."""
+        sides = self._sides(batch)
+        with_symbols = [text.shingles(texts, self.ngram, salt, symbols=True) for texts, salt in sides]
+        return [*(text.shingles(texts, self.ngram, salt) for texts, salt in sides), *with_symbols]
+
+    def _sides(self, batch: Batch) -> list[tuple[pa.LargeStringArray, np.uint64]]:
         prompts, responses = split(batch, whole=self.on == "whole")
         if self.on == "prompt":
             responses = pc.if_else(pc.equal(prompts, ""), responses, "")
         elif self.on == "response":
             prompts = pc.if_else(pc.equal(responses, ""), prompts, "")
-        return (
-            text.shingles(prompts, self.ngram, text.PROMPT),
-            text.shingles(responses, self.ngram, text.RESPONSE),
-        )
+        return [(prompts, text.PROMPT), (responses, text.RESPONSE)]
 
     def sketch(
         self, batch: Batch, threshold: float, num_perm: int, seed: int, keep: int

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.kernels import folding
-from curate.kernels.chars import classes
+from curate.kernels.chars import classes, symbol_classes
 
 SCHEME = f"text1.unicode{unicodedata.unidata_version}"
 """What shingles depend on: raised with any change here or in the kernels; Unicode's tables are Python's."""
@@ -75,7 +75,7 @@ def _fold(data: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
 
 
 def shingles(
-    texts: pa.LargeStringArray, ngram: int = 5, salt: np.uint64 = RESPONSE
+    texts: pa.LargeStringArray, ngram: int = 5, salt: np.uint64 = RESPONSE, *, symbols: bool = False
 ) -> tuple[Hashes, Offsets]:
     """Return the shingles of normalised texts [n]: 64-bit hashes in reading order, offsets [n + 1] into them.
 
@@ -87,13 +87,17 @@ def shingles(
     A text of fewer than n words, or of none, is one shingle: the hash of all its bytes and of their number,
     so it equals only a text that is the same after normalisation. Its words alone would not do: "-24" and
     "24" are the same word, and so are "C", "C++" and "C#". An empty text has no shingle.
+
+    With ``symbols``, every character that is of no word and no white space is a word by itself.
     """
     from curate.kernels import compiled
 
     data, offsets = buffers(texts)
-    # A word takes two bytes with the break behind it (spaceless scripts: three by itself). The memory is only
-    # reserved here; the system hands out the pages that are written.
-    hashes = np.empty((offsets[-1] - offsets[0]) // 2 + len(texts) + 1, np.uint64)
+    # A word takes two bytes with the break behind it (spaceless scripts: three by itself), a symbol one. The
+    # memory is only reserved here; the system hands out the pages that are written.
+    most = (offsets[-1] - offsets[0]) // (1 if symbols else 2) + len(texts) + 1
+    hashes = np.empty(most, np.uint64)
     bounds = np.empty(len(offsets), np.int64)
-    compiled.shingle_hashes(data, offsets, classes(), ngram, salt, hashes, bounds)
+    table = symbol_classes() if symbols else classes()
+    compiled.shingle_hashes(data, offsets, table, ngram, salt, hashes, bounds)
     return hashes[: bounds[-1]], bounds

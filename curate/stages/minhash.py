@@ -37,7 +37,7 @@ class MinHash:
     """
 
     name: ClassVar[str] = "minhash"
-    version: ClassVar[str] = f"1.{survivor.SCHEME}.{text.SCHEME}.{minhash.SCHEME}"
+    version: ClassVar[str] = f"2.{survivor.SCHEME}.{text.SCHEME}.{minhash.SCHEME}"
     rules: ClassVar[tuple[str, ...]] = ()
 
     class Options(StageOptions):
@@ -213,7 +213,7 @@ def _write_sets(task: _SetsTask) -> None:
 def _shingle_sets(
     parts: Sequence[SketchPart], wanted: Ints, shingling: Shingling, engine: Engine, folder: Path
 ) -> tuple[Hashes, Offsets]:
-    """Return the shingle sets of the wanted records, and bounds [len(wanted), 3] in their order.
+    """Return the shingle sets of the wanted records, and bounds [len(wanted), VIEWS + 1] in their order.
 
     Arrays travel to the workers and back through the folder.
     """
@@ -229,7 +229,7 @@ def _shingle_sets(
             np.save(folder / f"{name}.rows.npy", rows)
             tasks.append(_SetsTask(part, kinds[0].as_py(), str(folder), name, shingling))
     if not tasks:
-        return np.empty(0, np.uint64), np.zeros((0, 3), np.int64)
+        return np.empty(0, np.uint64), np.zeros((0, sets.VIEWS + 1), np.int64)
     for _ in engine.map(_write_sets, tasks):
         pass
     hashes, bounds = sets.join(folder, [task.name for task in tasks])
@@ -240,7 +240,7 @@ def _clusters(clustering: Clustering, records: Ints, bounds: Offsets) -> Cluster
     """Name the records that were dropped, and those kept because of which they were."""
     dropped = np.flatnonzero(clustering.kept_by >= 0)
     kept = np.unique(clustering.kept_by[dropped])
-    parts = np.where(np.diff(bounds[dropped], axis=1) > 0, clustering.similarity[dropped], np.nan)
+    parts = np.where(np.diff(bounds[dropped, :3], axis=1) > 0, clustering.similarity[dropped], np.nan)
     whole = clustering.similarity[dropped].min(axis=1, initial=1.0)
     similarity = np.full((len(kept) + len(dropped), 3), np.nan)
     similarity[len(kept) :] = np.column_stack([whole, parts])

@@ -30,12 +30,17 @@ def nature(char: str) -> tuple[bool, bool, bool]:
     return re.match(r"\w", char) is not None, unicodedata.category(char)[0] == "M", unspaced
 
 
-def words(text: str) -> list[str]:
-    """Cut a normalised text: runs of word characters, unspaced ones each alone, marks with their word."""
+def words(text: str, symbols: bool = False) -> list[str]:
+    """Cut a normalised text: runs of word characters, unspaced ones each alone, marks with their word.
+
+    With symbols, whatever else is no white space is a word by itself.
+    """
     found: list[str] = []
     inside = alone = False
     for char in text:
         is_word, is_mark, is_alone = nature(char)
+        if symbols and not (is_word or is_mark or char.isspace()):
+            is_word = is_alone = True
         if is_word:
             if not inside or alone or is_alone:
                 found.append("")
@@ -61,12 +66,12 @@ def fnv1a(data: bytes) -> int:
     return h
 
 
-def shingles(text: str, ngram: int, salt: int = 0) -> list[int]:
+def shingles(text: str, ngram: int, salt: int = 0, symbols: bool = False) -> list[int]:
     """Hash the n-grams of a normalised text's words; one of fewer words is one shingle of all its bytes."""
     data = text.encode()
     if not data:
         return []
-    hashes = [fmix64(fnv1a(word.encode())) for word in words(text)]
+    hashes = [fmix64(fnv1a(word.encode())) for word in words(text, symbols)]
     if len(hashes) < ngram:
         return [fmix64(fmix64(salt ^ GOLDEN ^ len(data)) ^ fmix64(fnv1a(data)))]
     found = []
