@@ -155,7 +155,7 @@ class _Head(_Part):
 class StageSpec:
     """One stage of the recipe: which class, with which options."""
 
-    name: str
+    name: str  # the class's own, the first part of its reasons
     target: str  # module:Class
     options: StageOptions
 
@@ -168,6 +168,7 @@ class StageSpec:
         cls = self.stage_class()
         return {
             "name": self.name,
+            **({} if self.target in STAGES.values() else {"class": self.target}),
             "version": cls.version,
             "options": self.options.model_dump(mode="json"),
             "rules": {name: rules.load(name).sha256 for name in sorted(cls.rules)},
@@ -283,17 +284,17 @@ def _stages(file: YamlFile, problems: list[str]) -> list[StageSpec]:
                 file.at(loc, "a stage is a name, or a name with its options: {minhash: {similarity: 0.8}}")
             )
             continue
-        if name in {spec.name for spec in specs}:
-            problems.append(file.at(loc, f"stage {name!r} appears twice; each stage runs once"))
         try:
             target = find_stage(name)
             cls = _import(target)
         except RecipeError as error:
             problems.append(file.at(loc, str(error)))
             continue
+        if cls.name in {spec.name for spec in specs}:
+            problems.append(file.at(loc, f"stage {cls.name!r} appears twice; each stage runs once"))
         checked = file.validate(cls.Options, {} if options is None else options, loc, problems)
         if checked is not None:
-            specs.append(StageSpec(name, target, checked))
+            specs.append(StageSpec(cls.name, target, checked))
     return specs
 
 

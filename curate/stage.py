@@ -138,7 +138,10 @@ def evidence_json(evidence: Mapping[str, Any] | None) -> str | None:
 class Stage(Protocol):
     """Local: one batch at a time, in any order, always the same answer."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Return the stage's name, the first part of its reasons."""
+        ...
 
     def judge(self, batch: Batch) -> Verdict:
         """Answer for every record of the batch."""
@@ -149,7 +152,10 @@ class Stage(Protocol):
 class Barrier(Protocol):
     """Global: learns from all records, then returns a local stage."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Return the stage's name, the first part of its reasons."""
+        ...
 
     def sketch(self, batch: Batch) -> pa.RecordBatch:
         """Return what must be remembered of the batch: one row per record, in order. Runs on any worker."""

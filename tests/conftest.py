@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
-WORDS = (
-    "river stone window garden market copper violin letter harbour winter engine pepper lantern meadow signal "
-    "ribbon cellar thunder compass orchard velvet ladder whisper bridge candle feather anchor basket mirror saddle"
-).split()
+TEXT = """
+river stone window garden market copper violin letter harbour winter engine pepper lantern meadow signal ribbon
+cellar thunder compass orchard velvet ladder whisper bridge candle feather anchor basket mirror saddle
+"""
+WORDS = TEXT.split()
 
 
 def sentence(rng: random.Random, words: int) -> str:
@@ -27,9 +28,11 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def make_corpus(folder: Path, records: int = 200) -> None:
-    """Write three files of two sources: documents with duplicates, near duplicates and bad lines; and pairs."""
+    """Write two sources: documents with duplicates, near duplicates and bad lines; and pairs."""
     rng = random.Random(5)
-    documents = [{"id": i, "text": sentence(rng, 60), "topic": rng.choice("abc")} for i in range(records)]
+    documents: list[dict[str, Any]] = [
+        {"id": i, "text": sentence(rng, 60), "topic": rng.choice("abc")} for i in range(records)
+    ]
     for i in range(0, records // 4, 2):
         documents.append({"id": f"copy-{i}", "text": documents[i]["text"].upper(), "topic": "copy"})
         near = documents[i + 1]["text"].split()

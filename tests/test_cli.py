@@ -61,7 +61,7 @@ def test_explain_tells_a_duplicate_s_story(release: Path, capsys: pytest.Capture
         "conversation",
         "exact",
         "minhash",
-        "toys:Shout",
+        "shout",
     ]
 
 

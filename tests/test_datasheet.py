@@ -20,11 +20,22 @@ def release(corpus: Path) -> curate.Release:
 
 def test_the_manifest_holds_what_the_contract_names(release: curate.Release) -> None:
     m = release.manifest
-    for (
-        key
-    ) in "name version created software recipe recipe_sha256 rules inputs stages counts outputs root".split():
+    for key in [
+        "name",
+        "version",
+        "created",
+        "software",
+        "recipe",
+        "recipe_sha256",
+        "rules",
+        "inputs",
+        "stages",
+        "counts",
+        "outputs",
+        "root",
+    ]:
         assert key in m
-    for key in "name seen kept dropped quarantined edited reasons".split():
+    for key in ["name", "seen", "kept", "dropped", "quarantined", "edited", "reasons"]:
         assert all(key in stage for stage in m["stages"])
     assert {frozenset(entry) for entry in m["outputs"]} == {frozenset({"path", "bytes", "sha256", "records"})}
     assert {frozenset(e) for e in m["inputs"]} == {

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from conftest import contents, make_corpus, write_jsonl
 
 import curate
-from conftest import contents, make_corpus, write_jsonl
 from curate import release, unit
 from curate.errors import InputError, RecipeError, StageError
+from curate.io.scan import scan
 
 Rewrite = Callable[[Path, str, str], None]
 
@@ -84,7 +85,7 @@ def test_the_order_of_files_and_sources_never_changes_a_byte(corpus: Path, rewri
 
 def test_the_size_of_units_never_changes_a_byte(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = curate.run(corpus / "curate.yaml", corpus / "one", workers=1)
-    monkeypatch.setattr(release, "scan", functools.partial(release.scan, unit_bytes=5000))
+    monkeypatch.setattr(release, "scan", functools.partial(scan, unit_bytes=5000))
     assert curate.plan(corpus / "curate.yaml", workers=1).units > 6
     two = curate.run(corpus / "curate.yaml", corpus / "two", workers=1)
     assert contents(one.path) == contents(two.path)
@@ -125,7 +126,7 @@ def test_a_stage_that_fails_on_a_record_quarantines_that_record_alone(tmp_path: 
     assert contents(one.path) == contents(two.path)
     ledger = pl.read_parquet(one.path / "ledger/*")
     assert ledger["id"].to_list() == ["a/3", "a/17"]
-    assert set(ledger["reason"]) == {"toys:Fragile/failed"}
+    assert set(ledger["reason"]) == {"fragile/failed"}
     assert ledger["evidence"][0] == '{"error":"ValueError"}'  # the type alone: the message holds the text
     assert [finding["count"] for finding in one.manifest["findings"]] == [2]
 
@@ -142,9 +143,7 @@ def test_a_stage_that_fails_on_everything_is_an_error(tmp_path: Path) -> None:
 
 def test_a_drop_without_a_reason_stops_the_run(corpus: Path, rewrite: Rewrite) -> None:
     rewrite(corpus / "curate.yaml", "toys:Shout", "toys:Mute")
-    with pytest.raises(
-        StageError, match=r"'toys:Mute': record docs/.* was not kept, and no reason was given"
-    ):
+    with pytest.raises(StageError, match=r"'mute': record docs/.* was not kept, and no reason was given"):
         curate.run(corpus / "curate.yaml", workers=1)
     assert not (corpus / "release" / "manifest.json").exists()
 
@@ -153,14 +152,14 @@ def test_an_input_error_leaves_no_trace(corpus: Path) -> None:
     (corpus / "docs" / "b.jsonl").write_text(
         "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     )
-    with pytest.raises(InputError, match="b.jsonl"):
+    with pytest.raises(InputError, match=r"b\.jsonl"):
         curate.run(corpus / "curate.yaml", workers=1)
     assert not (corpus / "release").exists()
 
 
 def test_a_folder_that_holds_something_else_is_refused(corpus: Path) -> None:
+    (corpus / "mine" / "docs").mkdir(parents=True)
     with pytest.raises(RecipeError, match="holds docs and no release"):
-        (corpus / "mine" / "docs").mkdir(parents=True)
         curate.run(corpus / "curate.yaml", corpus / "mine", workers=1)
 
 
@@ -228,7 +227,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, workers: int) ->
     (tmp_path / "curate.yaml").write_text(RECIPE + f"  - toys:Dies: {{file: {trigger}}}\n")
     whole = curate.run(tmp_path / "curate.yaml", tmp_path / "whole", workers=1)
     trigger.touch()
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from curate.cli import main; sys.exit(main())"
+    here = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {here!r}); from curate.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "run", str(tmp_path / "curate.yaml"), "--workers", str(workers)]
     killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode != 0

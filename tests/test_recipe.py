@@ -160,7 +160,7 @@ def test_sizes(text: object, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "MB", "-1", "1 MB 2", True, "0"])
 def test_what_is_no_size_is_refused(text: object) -> None:
-    with pytest.raises(ValueError, match="size|byte"):
+    with pytest.raises(ValueError, match=r"size|byte"):
         recipe.parse_size(text)
 
 

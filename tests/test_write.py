@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def _shards(
         shard_size=100_000,
     )
     edges = sorted({0, 3000, *cuts})
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         writer.append([table.slice(start, stop - start) for table in (TABLE, SIDE)])
     writer.close()
     assert [s.records for s in writer.shards[0]] == [s.records for s in writer.shards[1]]

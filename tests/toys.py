@@ -26,7 +26,7 @@ class _Toy:
 class Shout(_Toy):
     """Edits: the word 'secret' becomes 'XXXXXX'; states the length as a fact."""
 
-    name: ClassVar[str] = "toys:Shout"
+    name: ClassVar[str] = "shout"
 
     def judge(self, batch: Batch) -> Verdict:
         texts = record.texts(batch)
@@ -43,7 +43,7 @@ class Shout(_Toy):
 class Fragile(_Toy):
     """Raises on a record that says 'boom', with the text in the message."""
 
-    name: ClassVar[str] = "toys:Fragile"
+    name: ClassVar[str] = "fragile"
 
     def judge(self, batch: Batch) -> Verdict:
         texts = record.texts(batch)
@@ -59,7 +59,7 @@ class Fragile(_Toy):
 class Mute(_Toy):
     """Breaks the contract: drops without a reason."""
 
-    name: ClassVar[str] = "toys:Mute"
+    name: ClassVar[str] = "mute"
 
     def judge(self, batch: Batch) -> Verdict:
         verdict = Verdict.of(batch.num_rows)
@@ -78,7 +78,7 @@ class Dies(_Toy):
     class Options(StageOptions):
         file: str
 
-    name: ClassVar[str] = "toys:Dies"
+    name: ClassVar[str] = "dies"
 
     def judge(self, batch: Batch) -> Verdict:
         file = Path(self.options.file)  # type: ignore[attr-defined]

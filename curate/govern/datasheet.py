@@ -175,8 +175,15 @@ def _method(m: dict[str, Any]) -> str:
         lines.append(f"1. **{stage['name']}** (version {stage['version']}): `{options}`")
     for stage in m["stages"]:
         if resolution := stage.get("resolution"):
-            said = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in resolution.items())
+            numbers = {key: value for key, value in resolution.items() if key != "s_curve"}
+            said = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in numbers.items())
             lines += ["", f"Resolution of **{stage['name']}**: {said}."]
+            if "s_curve" in resolution:
+                curve = [
+                    (f"{similarity:.2f}", f"{chance:.4f}") for similarity, chance in resolution["s_curve"]
+                ]
+                note = "Chance that a pair becomes a candidate, by its similarity; candidates are verified exactly:"
+                lines += ["", note, "", _table(("similarity", "chance"), curve, 2)]
     if m["rules"]:
         packs = [(f"`{pack['path']}`", pack["version"], f"`{pack['sha256'][:16]}…`") for pack in m["rules"]]
         lines += ["", "Rule packs:", "", _table(("pack", "version", "sha256"), packs)]

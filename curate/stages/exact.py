@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import unicodedata
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ class Exact:
     name: ClassVar[str] = "exact"
     version: ClassVar[str] = f"1.{survivor.SCHEME}.unicode{unicodedata.unidata_version}"
     rules: ClassVar[tuple[str, ...]] = ()
+    bytes_per_record: ClassVar[int] = 100  # that resolving holds at once, for forecasts
 
     class Options(StageOptions):
         """Options of ``exact``."""
@@ -56,7 +57,7 @@ class Exact:
         chunks = [chunk for part in parts for chunk in part.table(["hash"]).column("hash").chunks]
         high, low = survivor.halves(pa.chunked_array(chunks, survivor.HASH))
         clusters = _group(high[census.order], low[census.order], census.order)
-        summary: dict[str, int | float] = {"records": len(census.order)}
+        summary: dict[str, Any] = {"records": len(census.order)}
         return settle(
             self.name,
             "exact_cluster",

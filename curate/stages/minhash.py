@@ -39,6 +39,7 @@ class MinHash:
     name: ClassVar[str] = "minhash"
     version: ClassVar[str] = f"2.{survivor.SCHEME}.{text.SCHEME}.{minhash.SCHEME}"
     rules: ClassVar[tuple[str, ...]] = ()
+    bytes_per_record: ClassVar[int] = 80  # that resolving holds at once of a record that is no candidate
 
     class Options(StageOptions):
         """Options of ``minhash``."""
@@ -78,6 +79,10 @@ class MinHash:
     def bands(self) -> Bands:
         """Bands and rows, solved from similarity, recall and num_perm."""
         return minhash.solve(self.options.similarity, self.options.recall, self.options.num_perm)
+
+    def s_curve(self) -> list[tuple[float, float]]:
+        """Return the chance to become a candidate at several similarities."""
+        return minhash.s_curve(self.bands.bands, self.bands.rows)
 
     @property
     def shingling(self) -> Shingling:
@@ -128,13 +133,14 @@ class MinHash:
             self._summary(clustering, len(census.order), len(nominated.record)),
         )
 
-    def _summary(self, clustering: Clustering, records: int, candidates: int) -> dict[str, int | float]:
+    def _summary(self, clustering: Clustering, records: int, candidates: int) -> dict[str, Any]:
         cut = self.bands
         return {
             "records": records,
             "bands": cut.bands,
             "rows": cut.rows,
             "predicted_recall": cut.probability(self.options.similarity),
+            "s_curve": self.s_curve(),
             "candidates": candidates,
             "verified_pairs": clustering.verified,
             "accepted_pairs": clustering.accepted,

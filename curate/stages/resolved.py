@@ -50,7 +50,7 @@ class Resolved:
     name: str
     file: str
     findings: tuple[dict[str, Any], ...] = ()
-    summary: dict[str, int | float] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
 
     def judge(self, batch: Batch) -> Verdict:
         """Drop the records that the file names as duplicates; state the clusters of all."""
@@ -117,7 +117,7 @@ class Clusters:
 
 def settle(
     name: str, fact: str, reason: str, clusters: Clusters, census: Census, sketches: Sketches, max_cluster:
-    int, findings: tuple[dict[str, Any], ...], summary: dict[str, int | float],
+    int, findings: tuple[dict[str, Any], ...], summary: dict[str, Any],
 ) -> Resolved:  # fmt: skip
     """Write the decisions on the clusters' records into the sketches' scratch folder; return the stage."""
     by_place = np.lexsort((census.row[clusters.member], census.file[clusters.member]))
