@@ -166,11 +166,13 @@ class StageSpec:
     def resolved(self) -> dict[str, Any]:
         """Return the stage with every default, its version and the hashes of the rule packs that it reads."""
         cls = self.stage_class()
+        fingerprint = self.options.fingerprint()
         return {
             "name": self.name,
             **({} if self.target in STAGES.values() else {"class": self.target}),
             "version": cls.version,
             "options": self.options.model_dump(mode="json"),
+            **({} if fingerprint is None else {"fingerprint": fingerprint}),
             "rules": {name: rules.load(name).sha256 for name in sorted(cls.rules)},
         }
 

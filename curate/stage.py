@@ -38,6 +38,10 @@ class StageOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def fingerprint(self) -> str | None:
+        """Return what else the answers depend on, such as a secret key, without giving it away; null for nothing."""
+        return None
+
 
 class Decision(NamedTuple):
     """One line of the ledger in the making: what a rule says of one record of the batch."""

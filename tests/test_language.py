@@ -26,7 +26,7 @@ from curate import rules
 from curate.record import MESSAGES, Batch
 from curate.stage import Verdict
 from curate.stages import language
-from curate.stages.language import Language, identify
+from curate.stages.language import SURE, Language, identify
 
 PACK = rules.load("languages")
 ENGLISH = (
@@ -179,6 +179,27 @@ def test_same_answer_in_a_fresh_process_with_another_hash_seed() -> None:
 
 
 # --- what is judged ---
+
+
+def test_a_sum_that_repeats_one_word_is_in_the_language_of_the_others() -> None:
+    work = "Elsa had 40 marbles - 3 - 5 = <<40-3-5=32>>32 marbles.\nElsa then gained 12 marbles + 32 = "
+    work += (
+        "<<12+32=44>>44 marbles.\nAt dinner Elsa received 2 * 5 marbles from Susie = <<2*5=10>>10 marbles.\n"
+    )
+    work += "In total Elsa had 44 marbles + 10 = <<44+10=54>>54 marbles.\n#### 54"
+    assert identify("How many marbles did Elsa end the day with?", work).language == "en"
+
+
+def test_a_response_that_is_torn_is_judged_with_its_prompt() -> None:
+    work = "Annie spends 4*8=<<4*8=32>>32 dollars on hamburgers.\nAnnie spends 5*6=<<5*6=30>>30 dollars on "
+    work += "milkshakes.\nAnnie spends 32+30=<<32+30=62>>62 dollars on hamburgers and milkshakes.\n#### 132"
+    assert identify("", work).confidence < SURE  # type: ignore[operator]
+    prompt = "Annie has some money. The restaurant next door sells hamburgers. How much money did she have at first?"
+    assert identify(prompt, work).language == "en"
+
+
+def test_a_clear_response_decides_whatever_its_prompt() -> None:
+    assert identify(ENGLISH * 5, FRENCH).language == "fr"
 
 
 def test_only_the_first_thousand_characters_of_prose_decide() -> None:
