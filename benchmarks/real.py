@@ -1,16 +1,18 @@
 """The main job on real data: run every set, print the funnel, and check what is known of the data.
 
-    python benchmarks/real.py DATA [OUT] [--workers N] [--batch-size N] [--reverse]
+    python benchmarks/real.py DATA [OUT] [--workers N] [--identical]
 
 DATA is a folder that holds instruct/*.jsonl.zst ({id, instruction, input, output, source, license}) and
 corpus/permissive-47mb.jsonl.zst ({id, text, source, license, url}); default: the environment's CURATE_DATA.
---reverse lists sources and files the other way round, which must not change a byte.
+--identical runs it twice more, with one worker and with other batches and the sources listed the other way
+round, and compares every file of the three releases (the manifest without its created and timing parts).
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import hashlib
 import io
 import os
 import sys
@@ -83,7 +85,9 @@ def check(data: Path, out: Path) -> None:
         )
         print(f"medquad: {empty:,} records with an empty output in the file; the ledger says {found}")
         filled = [(r["instruction"], r["input"], r["output"]) for r in medquad if r["output"].strip()]
-        print(f"medquad: {len(filled) - len(set(filled)):,} byte-identical copies among the others")
+        copies = len(medquad) - len({(r["instruction"], r["input"], r["output"]) for r in medquad})
+        others = len(filled) - len(set(filled))
+        print(f"medquad: {copies:,} byte-identical copies, {copies - others:,} of them with an empty output")
         for name in ("gsm8k_train", "gsm8k_test"):
             problems = rows(data / "instruct" / f"{name}.jsonl.zst")
             distinct = {" ".join(row["instruction"].split()).casefold() for row in problems}
@@ -109,6 +113,32 @@ def check(data: Path, out: Path) -> None:
         main(["explain", str(out), example])
 
 
+def contents(out: Path) -> dict[str, bytes]:
+    """Return the hash of every file of a release, and the manifest without what may differ."""
+    found = {p.relative_to(out).as_posix(): p for p in sorted(out.rglob("*")) if p.is_file()}
+    hashes = {name: hashlib.sha256(path.read_bytes()).digest() for name, path in found.items()}
+    manifest = orjson.loads((out / "manifest.json").read_bytes())
+    kept = {key: value for key, value in manifest.items() if key not in ("created", "timing")}
+    return hashes | {"manifest.json": orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)}
+
+
+def compare(data: Path, out: Path) -> None:
+    """Print whether a run with one worker, and one with everything else changed, gives the same bytes."""
+    first = contents(out)
+    variants = [("1 worker", False, ["--workers", "1"])]
+    variants += [
+        ("2 workers, sources reversed, batches of 333", True, ["--workers", "2", "--batch-size", "333"])
+    ]
+    for number, (what, reverse, options) in enumerate(variants):
+        other = out.with_name(f"{out.name}-{number}")
+        if main(["run", str(write_recipe(data, other, reverse)), "--out", str(other), *options, "--json"]):
+            sys.exit(1)
+        differing = [
+            name for name in {*first, *contents(other)} if first.get(name) != contents(other).get(name)
+        ]
+        print(f"{what}: {len(first)} files, {len(differing)} differ {sorted(differing)}", file=sys.stderr)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -116,8 +146,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("data", nargs="?", default=os.environ.get("CURATE_DATA"))
     parser.add_argument("out", nargs="?", default="out/real")
     parser.add_argument("--workers", default="2")
-    parser.add_argument("--batch-size", default="1024")
-    parser.add_argument("--reverse", action="store_true")
+    parser.add_argument("--identical", action="store_true")
     return parser.parse_args()
 
 
@@ -125,10 +154,11 @@ if __name__ == "__main__":
     arguments = parse()
     if not arguments.data or not Path(arguments.data).is_dir():
         sys.exit("skipped: name a folder of real data, or set CURATE_DATA")
-    target = Path(arguments.out).absolute()
+    data, target = Path(arguments.data).absolute(), Path(arguments.out).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    recipe = write_recipe(Path(arguments.data).absolute(), target, arguments.reverse)
-    options = ["--out", str(target), "--workers", arguments.workers, "--batch-size", arguments.batch_size]
-    if code := main(["run", str(recipe), *options]):
+    recipe = write_recipe(data, target, reverse=False)
+    if code := main(["run", str(recipe), "--out", str(target), "--workers", arguments.workers]):
         sys.exit(code)
-    check(Path(arguments.data), target)
+    check(data, target)
+    if arguments.identical:
+        compare(data, target)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.progress import (
     BarColumn,
@@ -26,6 +27,7 @@ from curate.inspect import Difference, Story
 from curate.pipeline import Watch
 
 QUIET_EVERY = 30.0  # seconds between lines where there is no terminal
+REASONS_SHOWN = 3  # of each stage, in the funnel; all of them are in the datasheet
 
 
 class Display:
@@ -106,30 +108,29 @@ class Display:
 
 
 def funnel(manifest: dict[str, Any]) -> Group:
-    """Return the funnel: what each stage saw, kept and took out, and its commonest reasons."""
-    table = Table()
+    """Return the funnel: what each stage saw, kept and took out, then its commonest reasons."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)  # fits 80 columns
     table.add_column("stage")
     for name in ("seen", "kept", "dropped", "quarantined", "edited", "flagged"):
         table.add_column(name, justify="right")
     table.add_column("of all", no_wrap=True)
-    table.add_column("commonest reasons", ratio=1)
     whole = manifest["stages"][0]["seen"]
     for stage in manifest["stages"]:
-        reasons = sorted(stage["reasons"].items(), key=lambda item: (-item[1], item[0]))[:3]
-        table.add_row(
-            stage["name"],
-            *(
-                _count(stage[name])
-                for name in ("seen", "kept", "dropped", "quarantined", "edited", "flagged")
-            ),
-            _bar(stage["kept"], whole),
-            ", ".join(f"{reason} {n:,}" for reason, n in reasons),
-        )
+        numbers = (stage[name] for name in ("seen", "kept", "dropped", "quarantined", "edited", "flagged"))
+        table.add_row(stage["name"], *map(_count, numbers), _bar(stage["kept"], whole))
+    reasons = Table(box=None, show_header=False, pad_edge=False)
+    reasons.add_column()
+    reasons.add_column()
+    reasons.add_column(justify="right")
+    for stage in manifest["stages"]:
+        common = sorted(stage["reasons"].items(), key=lambda item: (-item[1], item[0]))[:REASONS_SHOWN]
+        for reason, n in common:
+            reasons.add_row("" if reasons.row_count else "commonest reasons", reason, f"{n:,}")
     counts = manifest["counts"]
     removed = f"{counts['dropped']:,} dropped + {counts['quarantined']:,} quarantined"
     sums = f"{counts['seen']:,} seen = {counts['kept']:,} kept + {removed}"
     title = Text(f"{manifest['name']} {manifest['version']}", style="bold")
-    return Group(title, table, Text(sums), *_alarms(manifest))
+    return Group(title, table, reasons, Text(f"\n{sums}"), *_alarms(manifest))
 
 
 def _count(n: int) -> str:

@@ -10,12 +10,13 @@ NGRAM = 5  # words per shingle; what `minhash` uses by default
 Shingles = frozenset[tuple[str, ...]]
 
 
-def shingles(text: str) -> Shingles:
+def shingles(text: str, *, symbols: bool = False) -> Shingles:
     """Return the word 5-grams of a text, without regard to case, Unicode form and punctuation.
 
-    A text of fewer words is one shingle; an empty text has none.
+    With symbols, each character that is of no word and no white space is a word. A text of fewer words is one
+    shingle; an empty text has none.
     """
-    words = re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())
+    words = re.findall(r"\w+|[^\w\s]" if symbols else r"\w+", unicodedata.normalize("NFKC", text).casefold())
     if len(words) < NGRAM:
         return frozenset([tuple(words)] if words else [])
     return frozenset(tuple(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1))
