@@ -100,6 +100,8 @@ def run(
             watch=display.watch,
             tick=display.tick,
         )
+    if done.reused:
+        typer.echo("nothing has changed since this release was made (--fresh makes it again)", err=True)
     _print(done.manifest, as_json, show.funnel)
     if not as_json:
         typer.echo(f"release: {done.path}  (datasheet.md, manifest.json)")

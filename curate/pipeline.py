@@ -111,7 +111,7 @@ def execute(
     """
     places = {spec.name: place for place, spec in enumerate(stages, start=1)}
     chains = [Chain(plan, unit) for plan in plans for unit in plan.units]
-    outcome = Outcome(chains, {}, [], {})
+    outcome = Outcome(chains, {READ: {plan.source.name: Tally() for plan in plans}}, [], {})
     resolved: Stage | None = None
     digest = ""
     for segment in segments(stages):

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ class Release:
 
     path: Path
     manifest: dict[str, Any]
+    reused: bool = False  # it was there already, made of the same things
 
     def explain(self, record_id: str) -> inspect.Story:
         """Tell one record's whole story. Raises IntegrityError if the release never saw the id."""
@@ -148,7 +149,11 @@ def _write(
 ) -> dict[str, Any]:
     """Write every table into a staging folder and return the manifest of what was written."""
     shutil.rmtree(staging, ignore_errors=True)
-    written = shards.write(outcome.chains, staging, recipe.output.format, recipe.output.shard_size)
+    written = shards.write(plans, outcome.chains, staging, recipe.output.format, recipe.output.shard_size)
+    for source, count in written.duplicate_ids.items():  # seen only now that every id is known
+        tally = outcome.tallies[READ][source]
+        tally.flagged += count
+        tally.reasons[shards.DUPLICATE_ID] += count
     measured = statistics.measure(staging)
     found = [*outcome.findings, *alarms.findings(outcome, written.duplicate_ids)]
     gates = alarms.gates(recipe.gates, outcome)
@@ -248,9 +253,8 @@ def _up_to_date(out: Path, recipe: Recipe, plans: tuple[SourcePlan, ...]) -> Rel
         and held.manifest["root"] == manifests.root(held.manifest)
     )
     files = [(out / entry["path"], entry["bytes"]) for entry in held.manifest["outputs"]]
-    return (
-        held if same and all(path.is_file() and path.stat().st_size == size for path, size in files) else None
-    )
+    whole = all(path.is_file() and path.stat().st_size == size for path, size in files)
+    return replace(held, reused=True) if same and whole else None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import ledger, record
+from curate.io.scan import SourcePlan
 from curate.io.write import JSON_TEXT, Format, Shard, ShardWriter, Stream, is_json_text
 from curate.pipeline import Chain
 from curate.record import FACT
@@ -53,9 +54,11 @@ class Written:
     duplicate_ids: dict[str, int]  # source → records
 
 
-def write(chains: Sequence[Chain], folder: Path, output: Format, shard_size: int) -> Written:
+def write(
+    plans: Sequence[SourcePlan], chains: Sequence[Chain], folder: Path, output: Format, shard_size: int
+) -> Written:
     """Write all tables into a folder and return what was written."""
-    tables = schemas(chains)
+    tables = schemas(plans, chains)
     main = ShardWriter(
         [Stream(folder / "data", tables.data, output), Stream(folder / "records", tables.records)], shard_size
     )
@@ -82,9 +85,8 @@ def write(chains: Sequence[Chain], folder: Path, output: Format, shard_size: int
     return Written(shards, counts)
 
 
-def schemas(chains: Sequence[Chain]) -> Tables:
+def schemas(plans: Sequence[SourcePlan], chains: Sequence[Chain]) -> Tables:
     """Return the tables' schemas: the union over all sources, and over all facts that the stages stated."""
-    plans = {chain.plan.source.name: chain.plan for chain in chains}.values()
     fixed = {*record.IDENTITY.names, *record.DESCRIPTION.names, *record.BOOKKEEPING.names, "text", "messages"}
     extra: dict[str, pa.Field] = {}
     for plan in plans:
@@ -266,12 +268,14 @@ def _doubled_ids(folder: Path) -> dict[tuple[str, str], list[_Doubled]]:
         WITH everything AS (
             SELECT id, source, locator FROM read_parquet($records)
             UNION ALL SELECT id, source, locator FROM read_parquet($removed)
+        ), shared AS (
+            SELECT id, count(*) AS n FROM everything GROUP BY id HAVING n > 1
         )
-        SELECT id, source, locator, count(*) OVER (PARTITION BY id) AS n FROM everything QUALIFY n > 1
+        SELECT id, source, locator, n FROM everything JOIN shared USING (id)
     """
     tables = {name: str(folder / name / "part-*.parquet") for name in ("records", "removed")}
     found: dict[tuple[str, str], list[_Doubled]] = {}
-    with duckdb.connect() as connection:
+    with duckdb.connect(config={"temp_directory": str(folder / "spill")}) as connection:
         for record_id, source, locator, n in connection.execute(sql, tables).fetchall():
             path, _, row = locator.rpartition("#")
             found.setdefault((source, path), []).append(_Doubled(record_id, int(row), n))

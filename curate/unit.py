@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from curate import ledger, record
 from curate.engine.local import report
-from curate.errors import CurateError
+from curate.errors import CurateError, StageError
 from curate.io.read import Fault, read
 from curate.io.scan import SourcePlan, Unit
 from curate.record import FACT, Batch
@@ -164,10 +164,13 @@ class _Outcome:
         self.tallies: dict[str, Tally] = {}
         self._writers: dict[str, pa.ipc.RecordBatchStreamWriter] = {}
         self._schemas: dict[tuple[str, pa.Schema], int] = {}
+        self._written: dict[str, pa.Schema] = {}
 
     def judge(self, place: int, stage: Stage, batch: Batch) -> Batch:
         """Let a stage judge a batch, act on the verdict, and return the records that go on."""
         tally = self.tallies.setdefault(stage.name, Tally())
+        if not batch.num_rows:
+            return batch
         tally.bytes += _content_bytes(batch)
         started = time.process_time()
         verdict = _verdict(stage, batch)
@@ -253,6 +256,12 @@ class _Outcome:
             name = f"{name}.{self._schemas.setdefault((name, rows.schema), len(self._schemas)):02d}"
         if name not in self._writers:
             self._writers[name] = self._open(name, rows.schema)
+            self._written[name] = rows.schema
+        if rows.schema != self._written[name]:
+            changed = sorted(set(rows.schema) ^ set(self._written[name]), key=str)
+            raise StageError(
+                f"a stage states other facts of one batch than of another: {', '.join(map(str, changed))}"
+            )
         self._writers[name].write(rows)
 
     def _open(self, name: str, schema: pa.Schema) -> pa.ipc.RecordBatchStreamWriter:
@@ -367,7 +376,7 @@ def _merged(old: list[dict[str, Any]] | None, new: Counter[str]) -> list[dict[st
 
 def _commit(partial: Path, final: Path) -> None:
     """Make a finished folder appear in one step, after its bytes are on disk."""
-    for path in partial.iterdir():
+    for path in (*partial.iterdir(), partial):
         fd = os.open(path, os.O_RDONLY)
         os.fsync(fd)
         os.close(fd)

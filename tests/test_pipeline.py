@@ -131,6 +131,25 @@ def test_a_stage_that_fails_on_a_record_quarantines_that_record_alone(tmp_path: 
     assert [finding["count"] for finding in one.manifest["findings"]] == [2]
 
 
+def test_facts_that_come_and_go_are_the_stage_s_fault(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in ("plain", "plain 2", "moody")])
+    text = (
+        "curate: 1\nname: a\nversion: '1'\nsources: [{name: a, files: [a.jsonl]}]\nstages: ['toys:Moody']\n"
+    )
+    (tmp_path / "curate.yaml").write_text(text)
+    with pytest.raises(StageError, match=r"other facts of one batch than of another: .*fact:mood"):
+        curate.run(tmp_path / "curate.yaml", workers=1, batch_size=1)
+
+
+def test_sources_without_a_record_make_an_empty_release(tmp_path: Path) -> None:
+    pl.DataFrame({"text": []}, {"text": pl.String}).write_parquet(tmp_path / "a.parquet")
+    text = "curate: 1\nname: a\nversion: '1'\nsources: [{name: a, files: [a.parquet]}]\nstages: [exact, minhash]\n"
+    (tmp_path / "curate.yaml").write_text(text)
+    release = curate.run(tmp_path / "curate.yaml", workers=1)
+    assert release.manifest["counts"] == dict.fromkeys(release.manifest["counts"], 0)
+    assert pl.read_parquet(release.path / "data/*").schema["text"] == pl.String
+
+
 def test_a_stage_that_fails_on_everything_is_an_error(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl", [{"text": "boom"}, {"text": "boom 2"}])
     text = (
@@ -270,6 +289,7 @@ def test_duplicate_ids_are_reported_and_never_merged(tmp_path: Path) -> None:
         '{"at":"a.jsonl#2","records":2}',
     ]
     assert release.manifest["findings"][0]["reason"] == "read/duplicate-id"
+    assert release.manifest["stages"][0]["reasons"] == {"read/duplicate-id": 2}
     assert [place["read_from"] for place in release.explain("a/1").places] == ["a.jsonl#1", "a.jsonl#2"]
 
 

@@ -86,3 +86,15 @@ class Dies(_Toy):
             file.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         return Verdict.of(batch.num_rows)
+
+
+class Moody(_Toy):
+    """Breaks the contract: states a fact of some batches only."""
+
+    name: ClassVar[str] = "moody"
+
+    def judge(self, batch: Batch) -> Verdict:
+        facts = (
+            pa.record_batch({"mood": ["bad"] * batch.num_rows}) if "moody" in record.texts(batch)[0] else None
+        )
+        return Verdict.of(batch.num_rows, facts=facts)

@@ -54,7 +54,10 @@ class LocalEngine:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         if self._pool is not None:
-            # After an error nobody waits for what was already handed out: its results would be thrown away.
+            if kind is not None:
+                # Nobody waits for what was handed out: an unfinished unit leaves nothing that counts.
+                for process in dict(self._pool._processes or {}).values():
+                    process.terminate()
             self._pool.shutdown(wait=kind is None, cancel_futures=True)
         if self._queue is not None and self._thread is not None:
             self._queue.put(None)
