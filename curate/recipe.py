@@ -295,8 +295,13 @@ def _stages(file: YamlFile, problems: list[str]) -> list[StageSpec]:
         if cls.name in {spec.name for spec in specs}:
             problems.append(file.at(loc, f"stage {cls.name!r} appears twice; each stage runs once"))
         checked = file.validate(cls.Options, {} if options is None else options, loc, problems)
-        if checked is not None:
-            specs.append(StageSpec(cls.name, target, checked))
+        if checked is None:
+            continue
+        try:
+            checked.fingerprint()  # what an option names outside the recipe must be there
+        except RecipeError as error:
+            problems.append(file.at(loc, str(error)))
+        specs.append(StageSpec(cls.name, target, checked))
     return specs
 
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from reference import spans as reference
 
+import curate
 from curate import rules
 from curate.errors import RecipeError
 from curate.kernels.spans import Edit, Span, replace, resolve, trace_back
@@ -544,3 +545,22 @@ def test_arithmetic_is_not_personal_data(real_data: Path) -> None:
     records = read(real_data / "instruct" / "gsm8k_train.jsonl.zst", every=4)
     hits = [record for record in records if DEFAULT.scrub(record["output"])[0]]
     assert len(hits) <= len(records) // 1000
+
+
+def test_another_key_is_another_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "curate: 1\nname: a\nversion: '1'\nsources: [{name: a, files: [a.jsonl]}]\n"
+    text += "stages: [{pii: {operator: hash, key_env: PII_KEY}}]\n"
+    (tmp_path / "curate.yaml").write_text(text)
+    (tmp_path / "a.jsonl").write_text('{"text": "write to jane@example.com"}\n')
+    recipe = tmp_path / "curate.yaml"
+    monkeypatch.setenv("PII_KEY", "k" * 32)
+    first = curate.run(recipe, workers=1)
+    assert curate.run(recipe, workers=1).reused
+    monkeypatch.setenv("PII_KEY", "l" * 32)
+    second = curate.run(recipe, workers=1)
+    assert not second.reused
+    assert first.manifest["recipe_sha256"] != second.manifest["recipe_sha256"]
+    assert "k" * 32 not in (second.path / "manifest.json").read_text()
+    monkeypatch.delenv("PII_KEY")
+    with pytest.raises(RecipeError, match="the environment variable PII_KEY is not set"):
+        curate.run(recipe, workers=1)

@@ -124,6 +124,15 @@ class Pii:
             """Tell whether any kind is hashed."""
             return "hash" in (self.operator, *self.operators.values())
 
+        def fingerprint(self) -> str | None:
+            """Return what tells the secret key from another: the HMAC-SHA256 (RFC 2104) of a constant under it.
+
+            Raises RecipeError where the environment holds no key.
+            """
+            if not self.hashes() or not self.key_env:
+                return None
+            return hmac.new(_key(self.key_env), b"curate pii key", "sha256").hexdigest()[:16]
+
     def __init__(self, options: Options) -> None:
         """Raise RecipeError where the operator hash has no key in its environment variable."""
         self.options = options
