@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from curate.errors import IntegrityError
-from curate.ledger import connect, query
+from curate.errors import RecipeError
+from curate.ledger import connect, query, scan_parquet
+from curate.record import CURATE
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Story:
     places: tuple[dict[str, Any], ...]  # where it was read, and where it is now
     steps: tuple[Step, ...]
     duplicates: tuple[str, ...]  # ids of the records that were dropped because they resemble this one
+    represented_by: tuple[Step, ...]  # of a duplicate: what became of the record kept for it, to the end
     license: str | None
     language: str | None
 
@@ -53,59 +57,78 @@ class Difference:
 
 
 def explain(out: Path, manifest: dict[str, Any], record_id: str) -> Story:
-    """Return one record's story. Raises IntegrityError if the release never saw the id."""
+    """Return one record's story. Raises RecipeError if the release never saw the id."""
+    kept = _find(out, "records", record_id, _ABOUT)
+    removed = _find(out, "removed", record_id, (CURATE,))
     with connect(out) as db:
-        kept = query(db, _KEPT.format(files=_list(out, "records")), [record_id])
-        removed = []
-        if (out / "removed").is_dir():
-            removed = query(db, _REMOVED.format(files=_list(out, "removed")), [record_id])
         decided = query(db, "SELECT * FROM ledger WHERE id = ?", [record_id])
-        if not kept and not removed and not decided:
-            raise IntegrityError(f"{out}: no record has the id {record_id!r}{_similar(db, record_id)}")
+        if not kept and not decided:
+            raise RecipeError(f"{out}: no record has the id {record_id!r}{_similar(db, record_id)}")
         twins = query(
             db, "SELECT id FROM ledger WHERE kept_id = ? AND action = 'drop' ORDER BY id", [record_id]
         )
-    places = [_place(out, row, "data") for row in kept] + [_place(out, row, "removed") for row in removed]
+        gone = [row for row in decided if row["action"] in ("drop", "quarantine")]
+        represented = _represented(db, gone[0]["kept_id"]) if gone and not kept else ()
+    places = [_place(out, row, row["locator"], "data") for row in kept]
+    places += [_place(out, row, row[CURATE]["locator"], "removed") for row in removed]
     first = (kept or [{}])[0]
-    gone = [row for row in decided if row["action"] in ("drop", "quarantine")]
-    fate = "kept" if kept else {"drop": "dropped", "quarantine": "quarantined"}[gone[0]["action"]]
     return Story(
         id=record_id,
-        source=(kept or removed or decided)[0]["source"],
-        fate=fate,
+        source=(kept or decided)[0]["source"],
+        fate="kept" if kept else {"drop": "dropped", "quarantine": "quarantined"}[gone[0]["action"]],
         places=tuple(places),
-        steps=tuple(_steps([stage["name"] for stage in manifest["stages"]], decided)),
+        steps=tuple(_steps([stage["name"] for stage in manifest["stages"]], decided, bool(kept))),
         duplicates=tuple(row["id"] for row in twins),
+        represented_by=represented,
         license=first.get("license_concluded") or first.get("license_declared"),
         language=first.get("language"),
     )
 
 
-_KEPT = """
-    SELECT id, source, locator, license_declared, license_concluded, language, filename, file_row_number AS n
-    FROM read_parquet({files}, filename = true, file_row_number = true) WHERE id = ? ORDER BY locator
-"""
-_REMOVED = """
-    SELECT id, source, locator, filename, file_row_number AS n
-    FROM read_parquet({files}, filename = true, file_row_number = true) WHERE id = ? ORDER BY locator
-"""
+_ABOUT = ("source", "locator", "license_declared", "license_concluded", "language")
 
 
-def _list(out: Path, name: str) -> str:
-    names = ", ".join(
-        "'" + str(path).replace("'", "''") + "'" for path in sorted((out / name).glob("part-*.parquet"))
-    )
-    return f"[{names}]"
+def _find(out: Path, part: str, record_id: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of a table that have the id, each with its file and its row there, from 1."""
+    found = []
+    for path in sorted((out / part).glob("part-*.parquet")):
+        file = pq.ParquetFile(path)
+        start = 0
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, columns=["id"]).column("id")
+            at = pc.indices_nonzero(pc.equal(ids, record_id))
+            if len(at):
+                rows = file.read_row_group(group, columns=list(columns)).take(at).to_pylist()
+                for row, n in zip(rows, at.to_pylist(), strict=True):
+                    found.append({**row, "file": path.name, "row": start + n + 1})
+            start += len(ids)
+    return found
 
 
-def _place(out: Path, row: dict[str, Any], folder: str) -> dict[str, Any]:
-    shard = Path(row["filename"]).name
+def _represented(db: Any, kept_id: str | None) -> tuple[Step, ...]:
+    """Follow a duplicate to the record that stands for it: a later stage may have removed that one too."""
+    steps: list[Step] = []
+    while kept_id is not None and kept_id not in [step.kept_id for step in steps]:
+        sql = "SELECT * FROM ledger WHERE id = ? AND action IN ('drop', 'quarantine')"
+        rows = query(db, sql, [kept_id])
+        if not rows:
+            steps.append(Step("release", "keep", kept_id=kept_id))
+            break
+        row = rows[0]
+        steps.append(Step(row["stage"], row["action"], row["reason"], row["score"], kept_id))
+        kept_id = row["kept_id"]
+    return tuple(steps)
+
+
+def _place(out: Path, row: dict[str, Any], locator: str, folder: str) -> dict[str, Any]:
+    shard = row["file"]
     if folder == "data":  # data/ is aligned with records/, whatever its format
         shard = next((out / "data").glob(shard.removesuffix(".parquet") + ".*")).name
-    return {"read_from": row["locator"], "now": f"{folder}/{shard}", "row": row["n"] + 1}
+    return {"read_from": locator, "now": f"{folder}/{shard}", "row": row["row"]}
 
 
-def _steps(stages: Sequence[str], decided: Sequence[dict[str, Any]]) -> list[Step]:
+def _steps(stages: Sequence[str], decided: Sequence[dict[str, Any]], kept: bool) -> list[Step]:
+    """Return each stage's say, up to the one that removed the record; of a shared id, all that was said."""
     steps = []
     for stage in stages:
         rows = [row for row in decided if row["stage"] == stage]
@@ -114,7 +137,7 @@ def _steps(stages: Sequence[str], decided: Sequence[dict[str, Any]]) -> list[Ste
         for row in rows:
             evidence = orjson.loads(row["evidence"]) if row["evidence"] else None
             steps.append(Step(stage, row["action"], row["reason"], row["score"], row["kept_id"], evidence))
-        if any(row["action"] in ("drop", "quarantine") for row in rows):
+        if not kept and any(row["action"] in ("drop", "quarantine") for row in rows):
             break
     return steps
 
@@ -134,7 +157,7 @@ def diff(a: Path, manifest_a: dict[str, Any], b: Path, manifest_b: dict[str, Any
     """Return what changed from release A to release B."""
     with connect(a) as db:
         for view in ("records", "ledger"):
-            db.execute(f"CREATE VIEW {view}_b AS SELECT * FROM read_parquet({_list(b, view)})")
+            db.execute(f"CREATE VIEW {view}_b AS SELECT * FROM {scan_parquet((b / view).glob('part-*'))}")
         fates = query(
             db,
             _FATES + "SELECT a, b, content, count(*) AS records FROM changed "
@@ -152,19 +175,22 @@ def diff(a: Path, manifest_a: dict[str, Any], b: Path, manifest_b: dict[str, Any
     )
 
 
-# A record's fate is 'kept', or the reason that took it out; 'absent' where a release never saw it.
+# A record's fate is 'kept', or the reason that took it out; 'absent' where a release never saw it. Records that
+# share an id are paired in order: n counts them.
 _FATES = """
-    WITH fate_a AS (
-        SELECT id, 'kept' AS fate, sha256_out AS content FROM records
-        UNION ALL SELECT id, reason, NULL FROM ledger WHERE action IN ('drop', 'quarantine')
-    ), fate_b AS (
-        SELECT id, 'kept' AS fate, sha256_out AS content FROM records_b
-        UNION ALL SELECT id, reason, NULL FROM ledger_b WHERE action IN ('drop', 'quarantine')
-    ), changed AS (
+    WITH told AS (
+        SELECT 'a' AS release, id, 'kept' AS fate, sha256_out AS content FROM records
+        UNION ALL SELECT 'a', id, reason, NULL FROM ledger WHERE action IN ('drop', 'quarantine')
+        UNION ALL SELECT 'b', id, 'kept', sha256_out FROM records_b
+        UNION ALL SELECT 'b', id, reason, NULL FROM ledger_b WHERE action IN ('drop', 'quarantine')
+    ), counted AS (
+        SELECT *, row_number() OVER (PARTITION BY release, id ORDER BY fate, content) AS n FROM told
+    ), fate_a AS (SELECT * FROM counted WHERE release = 'a'), fate_b AS (SELECT * FROM counted WHERE release = 'b'),
+    changed AS (
         SELECT coalesce(fate_a.id, fate_b.id) AS id, coalesce(fate_a.fate, 'absent') AS a,
                coalesce(fate_b.fate, 'absent') AS b,
                CASE WHEN fate_a.content <> fate_b.content THEN 'other content' ELSE '' END AS content
-        FROM fate_a FULL JOIN fate_b ON fate_a.id = fate_b.id
+        FROM fate_a FULL JOIN fate_b ON fate_a.id = fate_b.id AND fate_a.n = fate_b.n
         WHERE fate_a.fate IS DISTINCT FROM fate_b.fate OR fate_a.content <> fate_b.content
     )
 """

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import IntegrityError
+from curate.errors import RecipeError
 from curate.record import Batch
 from curate.stage import Verdict, evidence_json
 
@@ -73,37 +74,41 @@ def _table(stage: str, place: int, batch: Batch, columns: dict[str, pa.Array]) -
 
 
 def connect(out: Path) -> duckdb.DuckDBPyConnection:
-    """Open a release's tables as DuckDB views: ``ledger``, ``records``, ``data``, ``removed``, ``edited``.
+    """Open a release's tables as DuckDB views: ``ledger``, ``records``, ``removed``, ``edited``, parquet ``data``.
 
-    Raises IntegrityError if the folder is no finished release.
+    Raises RecipeError if the folder is no finished release.
     """
     import duckdb
 
     if not (out / "manifest.json").is_file():
         unfinished = " (its run has not finished: run it again to go on)" if (out / "work").is_dir() else ""
-        raise IntegrityError(f"{out}: not a release, it has no manifest.json{unfinished}")
+        raise RecipeError(f"{out}: not a release, it has no manifest.json{unfinished}")
     connection = duckdb.connect()
     for view, pattern in _VIEWS.items():
-        files = sorted(str(path) for path in out.glob(pattern))
-        if files:
-            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM {_scan(files)}")
+        if files := list(out.glob(pattern)):
+            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM {scan_parquet(files)}")
     return connection
 
 
 _VIEWS = {
     "ledger": "ledger/part-*.parquet",
     "records": "records/part-*.parquet",
-    "data": "data/part-*",
+    "data": "data/part-*.parquet",
     "removed": "removed/part-*.parquet",
     "edited": "removed/edited-*.parquet",
 }
 
 
-def _scan(files: Sequence[str]) -> str:
-    names = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
-    if files[0].endswith(".parquet"):
-        return f"read_parquet([{names}])"
-    return f"read_json([{names}], format = 'newline_delimited')"
+def scan_parquet(files: Iterable[Path]) -> str:
+    """Return the SQL that scans these very files.
+
+    DuckDB would take ``[``, ``*`` and ``?`` in a path for a pattern and ``key=value`` for a column.
+    """
+    names = []
+    for path in sorted(files):
+        escaped = re.sub(r"([\[*?])", r"[\1]", str(path))
+        names.append("'" + escaped.replace("'", "''") + "'")
+    return f"read_parquet([{', '.join(names)}], hive_partitioning = false)"
 
 
 def query(

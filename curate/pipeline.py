@@ -12,10 +12,15 @@ skips it, and a change late in the recipe leaves the earlier segments' units in 
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.metadata
+import itertools
 import pickle
+import platform
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +30,26 @@ import pyarrow as pa
 from curate import __version__
 from curate.errors import StageError
 from curate.io.scan import SourcePlan, Unit
+from curate.outcome import Tally, batches, tallies
 from curate.recipe import StageSpec
 from curate.record import Batch
 from curate.stage import Barrier, Engine, Stage
-from curate.unit import READ, Tally, UnitTask, batches, run_unit, tallies
+from curate.unit import READ, UnitTask, run_unit
 
-FORMAT = "1"  # of the folders under work/; raised when they change
+FORMAT = "2"  # of the folders under work/; raised when they change
+# Libraries whose version can change a release's bytes.
+_LIBRARIES = (
+    "langdetect",
+    "license-expression",
+    "numba",
+    "numpy",
+    "orjson",
+    "phonenumbers",
+    "polars",
+    "presidio-analyzer",
+    "pyarrow",
+    "zstandard",
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +77,7 @@ class Chain:
 
     plan: SourcePlan
     unit: Unit
+    ends: int | None = None  # the first row of the file's next unit, if there is one
     folders: list[Path] = field(default_factory=list)  # one per finished segment
 
 
@@ -110,7 +130,7 @@ def execute(
     Raises InputError where a file changed or broke since it was scanned, StageError where a stage is defect.
     """
     places = {spec.name: place for place, spec in enumerate(stages, start=1)}
-    chains = [Chain(plan, unit) for plan in plans for unit in plan.units]
+    chains = [chain for plan in plans for chain in _chains(plan)]
     outcome = Outcome(chains, {READ: {plan.source.name: Tally() for plan in plans}}, [], {})
     resolved: Stage | None = None
     digest = ""
@@ -123,10 +143,11 @@ def execute(
             local.insert(0, resolved)
             names.insert(0, segment.resolves.name)
         barrier = _build(segment.sketches) if segment.sketches else None
+        _must_travel(local)
         tasks = [
             UnitTask(
                 folder=work / "units" / _unit_key(chain, segment, digest),
-                origin=(chain.plan, chain.unit) if segment.index == 0 else None,
+                origin=_origin(chain) if segment.index == 0 else None,
                 previous=chain.folders[-1] if chain.folders else None,
                 places=tuple(places[name] for name in names),
                 stages=tuple(local),  # type: ignore[arg-type]
@@ -150,12 +171,48 @@ def execute(
     return outcome
 
 
+def _chains(plan: SourcePlan) -> list[Chain]:
+    chains = [Chain(plan, unit) for unit in plan.units]
+    for chain, following in itertools.pairwise(chains):
+        if following.unit.file.path == chain.unit.file.path:
+            chain.ends = following.unit.first_row
+    return chains
+
+
+@functools.cache
+def software() -> dict[str, str]:
+    """Return the versions of all that the bytes of a release can depend on."""
+    return {
+        "curate": __version__,
+        "python": platform.python_version(),
+        "unicode": unicodedata.unidata_version,
+        **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def _origin(chain: Chain) -> tuple[SourcePlan, Unit]:
+    """Return what a worker needs to read a unit; a source's other files and units stay here."""
+    path = chain.unit.file.path
+    stems = {path: chain.plan.stems[path]} if path in chain.plan.stems else {}
+    return replace(chain.plan, files=(), units=(), stems=stems), chain.unit
+
+
 def _left(outcome: Outcome) -> int:
     """Return how many records the last stage that has judged kept."""
     for by_source in reversed(outcome.tallies.values()):
         if any(tally.seen for tally in by_source.values()):
             return sum(tally.kept for tally in by_source.values())
     return 0
+
+
+def _must_travel(stages: Sequence[Any]) -> None:
+    for stage in stages:
+        try:
+            pickle.dumps(stage)
+        except Exception as error:
+            raise StageError(
+                f"stage {stage.name!r} cannot be sent to a worker: {type(error).__name__}"
+            ) from error
 
 
 def _build(spec: StageSpec) -> Stage | Barrier:
@@ -176,9 +233,10 @@ def _unit_key(chain: Chain, segment: Segment, digest: str) -> str:
             plan.source.model_dump(mode="json", include={"name", "license", "max_record"}),
             [plan.format, sorted(plan.fields.items()), plan.schema.to_string(show_field_metadata=True)],
             [unit.file.path, unit.file.sha256, unit.start, unit.stop, unit.first_row],
+            plan.stems.get(unit.file.path),
         ]
     specs = [*segment.stages, *([segment.sketches] if segment.sketches else [])]
-    return _hash(FORMAT, __version__, pa.__version__, read, digest, [spec.resolved() for spec in specs])
+    return _hash(FORMAT, software(), read, digest, [spec.resolved() for spec in specs])
 
 
 @dataclass(frozen=True)
@@ -225,8 +283,8 @@ def _resolve(
             pickle.dumps(stage)
         )  # our own folder, our own class: nothing foreign is unpickled
         partial.replace(final / "stage.pickle")
-    loaded: Stage = pickle.loads((final / "stage.pickle").read_bytes())
-    return loaded, digest
+    loaded: Any = pickle.loads((final / "stage.pickle").read_bytes())
+    return loaded.at(final) if hasattr(loaded, "at") else loaded, digest
 
 
 def _check(outcome: Outcome) -> None:
@@ -243,15 +301,20 @@ def _check(outcome: Outcome) -> None:
         failed = total.reasons[f"{name}/failed"]
         if failed and failed == total.seen:
             raise StageError(
-                f"stage {name!r} failed on every one of {failed} records; explain one to see the error"
+                f"stage {name!r} failed on every one of {failed} records, with {_kinds(total)}; "
+                "mend it and run again"
             )
         if failed:
             outcome.findings.append(
                 {
                     "reason": f"{name}/failed",
                     "severity": "warning",
-                    "message": f"stage {name} failed on {failed} records, which are in quarantine",
+                    "message": f"stage {name} failed on {failed} records, which are in quarantine: {_kinds(total)}",
                     "count": failed,
                     "examples": [],
                 }
             )
+
+
+def _kinds(tally: Tally) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in sorted(tally.failures.items()))

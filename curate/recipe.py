@@ -7,21 +7,25 @@ form has every default written out and is what the manifest stores and hashes.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import importlib
+import operator
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from curate import rules
 from curate.errors import RecipeError
+from curate.source import Part, Size, Source, read_sources
+from curate.source import parse_size as parse_size  # known by this name to those who run recipes
 from curate.stage import StageClass, StageOptions
-from curate.yamlfile import Loc, YamlFile, nearest
+from curate.yamlfile import NAME, YamlFile, allowed
+from curate.yamlread import Loc, shown
 
 STAGES = {  # ours; others come from the entry-point group or as package.module:Class
     "conversation": "curate.stages.conversation:Conversation",
@@ -32,81 +36,12 @@ STAGES = {  # ours; others come from the entry-point group or as package.module:
     "pii": "curate.stages.pii:Pii",
 }
 ENTRY_POINTS = "curate.stages"
-
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-
-
-def parse_size(value: object) -> int:
-    """Return a size in bytes from ``256MB``, ``1.5GiB`` or a number of bytes. Raises ValueError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?i?B)?", str(value).strip(), re.IGNORECASE)
-    if not match or isinstance(value, bool):
-        raise ValueError(f"{value!r} is not a size; write it like 256MB or 2GiB")
-    size = int(float(match[1]) * _UNITS[(match[2] or "B").upper()])
-    if size < 1:
-        raise ValueError(f"{value!r} is less than one byte")
-    return size
+_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_STAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_TAKEN = "read"  # what reading itself reports under; counts of a stage by this name would mix with it
 
 
-Size = Annotated[int, BeforeValidator(parse_size)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Fields(_Part):
-    """Which column of the input holds what; each defaults to the format's usual name."""
-
-    text: str | None = Field(None, description="format text: the document (default: text)")
-    messages: str | None = Field(None, description="format openai: list of {role, content}")
-    conversations: str | None = Field(None, description="format sharegpt: list of {from, value}")
-    instruction: str | None = Field(None, description="format alpaca: the instruction")
-    input: str | None = Field(None, description="format alpaca: the optional input")
-    output: str | None = Field(None, description="format alpaca: the response")
-    system: str | None = Field(None, description="formats alpaca and sharegpt: a system prompt")
-    id: str | None = Field(None, description="unique name within the source (default: id, else file and row)")
-    license: str | None = Field(None, description="the record's own license")
-    url: str | None = Field(None, description="where the record was published")
-    author: str | None = Field(None, description="who wrote it")
-    created: str | None = Field(None, description="when it was written")
-
-
-class Source(_Part):
-    """Where records come from: the inline form in a recipe, or a file under manifests/sources/."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="prefix of every record's id")
-    files: tuple[str, ...] = Field(min_length=1, description="paths, globs or URLs, relative to the recipe")
-    format: Literal["text", "alpaca", "openai", "sharegpt", "auto"] = "auto"
-    fields: Fields = Fields()
-    license: str | None = Field(None, description="SPDX expression; a record's own license wins")
-    collected: datetime.date | None = Field(None, description="when the files were obtained")
-    max_record: Size = Field(64 * 10**6, description="a record of more bytes than this is quarantined")
-    title: str | None = None
-    description: str | None = None
-    homepage: str | None = None
-    creator: str | None = None
-    collection: str | None = Field(None, description="how it was collected")
-    terms: str | None = Field(None, description="terms of access, apart from the license")
-    contact: str | None = None
-
-    @field_validator("files", mode="before")
-    @classmethod
-    def _sorted(cls, value: object) -> object:
-        # The order in which files are listed never matters, so the resolved form has only one.
-        return tuple(sorted(set(value))) if isinstance(value, list) and _all_strings(value) else value
-
-    @field_validator("license")
-    @classmethod
-    def _license_is_known(cls, value: str | None) -> str | None:
-        from curate import licenses  # brings the SPDX index, which only a recipe needs
-
-        if value is not None and (problem := licenses.problem(value)):
-            raise ValueError(problem)
-        return value
-
-
-class Output(_Part):
+class Output(Part):
     """How the release is written."""
 
     format: Literal["parquet", "jsonl.zst"] = "parquet"
@@ -114,7 +49,7 @@ class Output(_Part):
     keep_removed: bool = Field(True, description="keep dropped and quarantined records in removed/")
 
 
-class Gates(_Part):
+class Gates(Part):
     """Limits that a release must meet; one that is missed makes the exit code 1."""
 
     max_source_loss: float | None = Field(
@@ -123,7 +58,7 @@ class Gates(_Part):
     max_unanswered: int | None = Field(None, ge=0, description="unanswered questions in the datasheet")
 
 
-class Tune(_Part):
+class Tune(Part):
     """The quick-tune's part of the recipe."""
 
     base: str = "tiny"
@@ -131,11 +66,11 @@ class Tune(_Part):
     arms: str | tuple[str, ...] = "leave-one-out"
 
 
-class _Head(_Part):
+class _Head(Part):
     """The recipe's own keys; sources and stages are checked one by one."""
 
     curate: Literal[1] = Field(description="version of the recipe's language")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=NAME)
     version: str = Field(description="version of the release", min_length=1)
     sources: list[Any] = Field(min_length=1)
     stages: list[Any] = Field(min_length=1)
@@ -147,7 +82,8 @@ class _Head(_Part):
     @classmethod
     def _version_is_text(cls, value: object) -> object:
         if isinstance(value, float | int) and not isinstance(value, bool):
-            raise ValueError(f"quote it: version: '{value}' (YAML reads a bare {value} as a number)")
+            # 1.10 is the number 1.1: what stood in the file is not known here, so no spelling is offered.
+            raise ValueError(f"found the number {value}; allowed: text; put it in quotes, like '1.0'")
         return value
 
 
@@ -161,7 +97,7 @@ class StageSpec:
 
     def stage_class(self) -> StageClass:
         """Import the stage's class."""
-        return _import(self.target)
+        return import_stage(self.target)
 
     def resolved(self) -> dict[str, Any]:
         """Return the stage with every default, its version and the hashes of the rule packs that it reads."""
@@ -172,6 +108,7 @@ class StageSpec:
             **({} if self.target in STAGES.values() else {"class": self.target}),
             "version": cls.version,
             "options": self.options.model_dump(mode="json"),
+            **({"notes": notes} if (notes := self.options.notes()) else {}),
             **({} if fingerprint is None else {"fingerprint": fingerprint}),
             "rules": {name: rules.load(name).sha256 for name in sorted(cls.rules)},
         }
@@ -218,10 +155,11 @@ def load(path: str | Path) -> Recipe:
     path = Path(path)
     file = YamlFile.read(path)
     problems: list[str] = []
-    if not isinstance(file.data, dict):
-        raise RecipeError(f"{file.name}: a recipe is a mapping that begins with 'curate: 1'; found no keys")
-    head = file.validate(_Head, file.data, (), problems)
-    sources = _sources(file, path.parent, problems)
+    keys = file.mapping("a recipe is a mapping that begins with 'curate: 1'")
+    head = file.validate(_Head, keys, (), problems)
+    if (beside := str(path.parent.resolve())) not in sys.path:
+        sys.path.append(beside)  # where a recipe's own stage module lies; last, so that it hides nothing
+    sources = read_sources(file, path.parent, problems)
     stages = _stages(file, problems)
     if problems or head is None:
         raise RecipeError(sorted(set(problems), key=_line))
@@ -229,51 +167,10 @@ def load(path: str | Path) -> Recipe:
     return Recipe(path, head.name, head.version, ordered, tuple(stages), head.output, head.gates, head.tune)
 
 
-def _sources(file: YamlFile, folder: Path, problems: list[str]) -> list[Source]:
-    entries = file.data.get("sources")
-    found: list[Source] = []
-    named: dict[str, Loc] = {}
-    for i, entry in enumerate(entries if isinstance(entries, list) else ()):
-        loc: Loc = ("sources", i)
-        if not isinstance(entry, dict):
-            problems.append(file.at(loc, "a source is {manifest: FILE} or has at least 'name' and 'files'"))
-            continue
-        if "manifest" in entry:
-            source = _from_manifest(file, loc, entry, folder, problems)
-        else:
-            source = file.validate(Source, entry, loc, problems)
-        if source is None:
-            continue
-        if source.name in named:
-            problems.append(file.at(loc, f"a second source named {source.name!r}; names must be unique"))
-        named[source.name] = loc
-        found.append(source)
-    return found
-
-
-def _from_manifest(
-    file: YamlFile, loc: Loc, entry: dict[str, Any], folder: Path, problems: list[str]
-) -> Source | None:
-    where = (*loc, "manifest")
-    if len(entry) > 1 or not isinstance(entry["manifest"], str):
-        problems.append(file.at(where, "a source is either 'manifest: FILE' alone or written inline"))
-        return None
-    try:
-        manifest = YamlFile.read(folder / entry["manifest"], entry["manifest"])
-    except RecipeError as error:
-        problems += [file.at(where, problem) for problem in error.problems]
-        return None
-    if not isinstance(manifest.data, dict):
-        problems.append(
-            file.at(where, f"{manifest.name} has no keys; a source manifest needs name and files")
-        )
-        return None
-    return manifest.validate(Source, manifest.data, (), problems)
-
-
 def _stages(file: YamlFile, problems: list[str]) -> list[StageSpec]:
     entries = file.data.get("stages")
     specs: list[StageSpec] = []
+    named: dict[str, Loc] = {}
     for i, entry in enumerate(entries if isinstance(entries, list) else ()):
         loc: Loc = ("stages", i)
         if isinstance(entry, str):
@@ -282,83 +179,129 @@ def _stages(file: YamlFile, problems: list[str]) -> list[StageSpec]:
             name, options = next(iter(entry.items()))
             loc = (*loc, name)
         else:
-            problems.append(
-                file.at(loc, "a stage is a name, or a name with its options: {minhash: {similarity: 0.8}}")
-            )
+            advice = "allowed: a name, or one name with its options; write {minhash: {similarity: 0.8}}"
+            problems.append(file.at(loc, f"found {shown(entry)}; {advice}"))
             continue
         try:
             target = find_stage(name)
-            cls = _import(target)
+            cls = import_stage(target)
         except RecipeError as error:
-            problems.append(file.at(loc, str(error)))
+            problems += [file.at(loc, problem) for problem in error.problems]
             continue
-        if cls.name in {spec.name for spec in specs}:
-            problems.append(file.at(loc, f"stage {cls.name!r} appears twice; each stage runs once"))
+        if cls.name in named:
+            first = f"the first is on line {file.line(named[cls.name])}"
+            problems.append(
+                file.at(
+                    loc, f"stage {cls.name!r} appears twice ({first}); each stage runs once; take one out"
+                )
+            )
+        named.setdefault(cls.name, loc)
         checked = file.validate(cls.Options, {} if options is None else options, loc, problems)
         if checked is None:
             continue
         try:
             checked.fingerprint()  # what an option names outside the recipe must be there
         except RecipeError as error:
-            problems.append(file.at(loc, str(error)))
+            problems += [file.at(loc, problem) for problem in error.problems]
         specs.append(StageSpec(cls.name, target, checked))
     return specs
 
 
-def find_stage(name: object) -> str:
-    """Return ``module:Class`` for a stage's name. Raises RecipeError with the nearest name."""
-    text = str(name)
-    if ":" in text:
-        return text
+def find_stage(name: str) -> str:
+    """Return ``module:Class`` for a stage's name. Raises RecipeError if none or more than one has it."""
+    if ":" in name:
+        return name
     from importlib.metadata import entry_points
 
-    known = STAGES | {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    if text not in known:
-        raise RecipeError(f"unknown stage {text!r}{nearest(text, known)}")
-    return known[text]
+    known: dict[str, list[str]] = {own: [target] for own, target in STAGES.items()}
+    for point in entry_points(group=ENTRY_POINTS):
+        targets = known.setdefault(point.name, [])
+        target = f"{point.module}:{point.attr}"
+        targets += [] if target in targets else [target]
+    if name not in known:
+        raise RecipeError(f"unknown stage {name!r}{allowed(name, sorted(known))}, or package.module:Class")
+    if len(known[name]) > 1:  # which one a bare name means may not depend on what happens to be installed
+        owners = " and ".join(sorted(known[name]))
+        raise RecipeError(f"the name {name!r} belongs to {owners}; allowed: one of these; write it in full")
+    return known[name][0]
 
 
-def _import(target: str) -> StageClass:
+def import_stage(target: str) -> StageClass:
+    """Import ``module:Class`` and check that it is a stage. Raises RecipeError with all that it lacks."""
+    if not _TARGET.fullmatch(target):
+        raise RecipeError(f"found {target!r}; allowed: a stage's name, or package.module:Class; correct it")
     module, _, name = target.partition(":")
     try:
-        found: StageClass = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(f"stage {target!r} cannot be imported: {error}") from None
-    missing = [part for part in ("name", "version", "rules", "Options") if not hasattr(found, part)]
-    if missing:
-        raise RecipeError(
-            f"stage {target!r} lacks {', '.join(missing)}; curate/stage.py says what a stage has"
-        )
+        found: StageClass = operator.attrgetter(name)(importlib.import_module(module))
+    except Exception as error:  # noqa: BLE001 - a module runs code of its own, which may raise anything
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        advice = "correct the name, or mend the module"
+        if isinstance(error, ModuleNotFoundError):
+            advice = "correct the name, install what is missing, or lay its module beside the recipe"
+        raise RecipeError(f"stage {target!r} cannot be imported ({said}); {advice}") from None
+    if problems := _unlike_a_stage(found):
+        advice = "the docstring of curate.stage says what a stage has; name or write such a class"
+        raise RecipeError([f"stage {target!r}: {problem}; {advice}" for problem in problems])
     return found
+
+
+def _unlike_a_stage(found: Any) -> list[str]:
+    if not isinstance(found, type):
+        return [f"found a {type(found).__name__}; allowed: a class"]
+    parts = ("name", "version", "rules", "Options")
+    if missing := [part for part in parts if not hasattr(found, part)]:
+        return [f"lacks {', '.join(missing)}; allowed: a class with {', '.join(parts)}"]
+    name, version, packs, options = (getattr(found, part) for part in parts)
+    problems = []
+    if not isinstance(name, str) or not _STAGE_NAME.fullmatch(name) or name == _TAKEN:
+        rule = f"a-z, 0-9, '_' and '-', the first a letter or digit, and not {_TAKEN!r}"
+        problems.append(f"name is {shown(name)}; allowed: {rule}")
+    if not isinstance(version, str) or not version:
+        problems.append(f"version is {shown(version)}; allowed: text, such as '1'")
+    if not isinstance(packs, tuple) or not all(isinstance(pack, str) for pack in packs):
+        problems.append(f"rules is {shown(packs)}; allowed: a tuple of names of rule packs, such as ()")
+    else:
+        unknown = [pack for pack in packs if pack not in rules.names()]
+        problems += [f"rules names the unknown pack {p!r}{allowed(p, rules.names())}" for p in unknown]
+    if not isinstance(options, type) or not issubclass(options, StageOptions):
+        problems.append(f"Options is {shown(options)}; allowed: a subclass of curate.stage.StageOptions")
+    methods = {part for part in ("judge", "sketch", "resolve") if callable(getattr(found, part, None))}
+    if "judge" not in methods and not {"sketch", "resolve"} <= methods:
+        has = ", ".join(sorted(methods)) or "none of them"
+        problems.append(f"of its methods it has {has}; allowed: judge, or sketch and resolve")
+    return problems
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a recipe, for editors; built-in stages with their own options."""
     whole = _Head.model_json_schema()
-    options = {name: _import(target).Options.model_json_schema() for name, target in STAGES.items()}
+    options = {name: import_stage(target).Options.model_json_schema() for name, target in STAGES.items()}
     source = Source.model_json_schema()
     definitions = whole.setdefault("$defs", {})
     for part in (source, *options.values()):
         definitions.update(part.pop("$defs", {}))
-    manifest = {
-        "type": "object",
-        "properties": {"manifest": {"type": "string"}},
-        "required": ["manifest"],
-        "additionalProperties": False,
-    }
+
+    def one(name: str, part: Any) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {name: part},
+            "required": [name],
+            "additionalProperties": False,
+        }
+
+    foreign = {"type": "object", "patternProperties": {":": {"type": ["object", "null"]}}, "maxProperties": 1}
     stages = [
-        {"type": "object", "properties": {name: part}, "required": [name], "additionalProperties": False}
-        for name, part in options.items()
+        {"enum": sorted(STAGES)},
+        {"type": "string", "pattern": ":"},  # package.module:Class
+        *(one(name, {"anyOf": [part, {"type": "null"}]}) for name, part in options.items()),
+        foreign | {"minProperties": 1, "additionalProperties": False},
     ]
-    whole["properties"]["sources"]["items"] = {"anyOf": [manifest, source]}
-    whole["properties"]["stages"]["items"] = {"anyOf": [{"type": "string"}, *stages, {"type": "object"}]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "curate recipe", **whole}
-
-
-def _all_strings(values: list[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
+    whole["properties"]["sources"]["items"] = {"anyOf": [one("manifest", {"type": "string"}), source]}
+    whole["properties"]["stages"]["items"] = {"anyOf": stages}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return head | whole | {"title": "curate recipe", "description": "A recipe for curate run."}
 
 
 def _line(problem: str) -> tuple[str, int, str]:
-    match = re.match(r"([^:]*):(\d+):", problem)
+    match = re.match(r"(.*?):(\d+): ", problem)
     return (match[1], int(match[2]), problem) if match else ("", 0, problem)

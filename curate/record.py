@@ -39,10 +39,30 @@ BOOKKEEPING = pa.schema(
         ("_sha256", pa.string()),  # hex digest of the content as it was read (content_sha256)
     ]
 )
+LABELS = ("_stage_name", "_stage", "_action", "_reason", "_raw")
+"""Columns that a unit's removed records have in addition: what was decided, and a fault's bytes."""
+
 FACT = "fact:"
+# Facts that every release's records/ has, null where no stage stated them; other facts follow by name.
+FACTS = pa.schema(
+    [
+        ("license_declared", pa.string()),
+        ("license_detected", pa.string()),
+        ("license_concluded", pa.string()),
+        ("language", pa.string()),
+        ("language_score", pa.float64()),
+        ("edits", pa.list_(pa.struct([("reason", pa.string()), ("count", pa.int32())]))),
+        ("cluster", pa.string()),
+    ]
+)
+OWN_FACTS = frozenset({"id", "source", "locator", "sha256_in", "sha256_out", "edits"})
+"""Columns of records/ that only the pipeline fills; no stage may state a fact of that name."""
+
+CURATE = "curate"
+"""The column of removed/ that tells what was decided: apart from the record's own columns, whatever their names."""
 
 RESERVED = frozenset(
-    {*IDENTITY.names, *DESCRIPTION.names, *BOOKKEEPING.names, "text", "messages", "language"}
+    {*IDENTITY.names, *DESCRIPTION.names, *BOOKKEEPING.names, *LABELS, "text", "messages", "language", CURATE}
 )
 """Names an input's extra column cannot keep: such a column travels as ``input_<name>``."""
 

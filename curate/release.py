@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate import folder as out_folder
 from curate import inspect, ledger, pipeline, shards
 from curate.engine.local import LocalEngine, Tick, cores
 from curate.errors import IntegrityError, RecipeError
@@ -21,15 +21,16 @@ from curate.govern import manifest as manifests
 from curate.govern import statistics
 from curate.io.scan import SourcePlan, scan
 from curate.io.write import write_text
-from curate.recipe import Recipe, parse_size
+from curate.recipe import Recipe
 from curate.recipe import load as load_recipe
+from curate.source import parse_size
 from curate.unit import READ
 
 if TYPE_CHECKING:
     import duckdb
 
 BATCH_RECORDS = 1024
-_PARTS = ("data", "records", "ledger", "removed")
+LEAST_MEMORY = 256 * 10**6
 _DOCUMENTS = ("datasheet.md",)
 
 
@@ -42,7 +43,7 @@ class Release:
     reused: bool = False  # it was there already, made of the same things
 
     def explain(self, record_id: str) -> inspect.Story:
-        """Tell one record's whole story. Raises IntegrityError if the release never saw the id."""
+        """Tell one record's whole story. Raises RecipeError if the release never saw the id."""
         return inspect.explain(self.path, self.manifest, record_id)
 
     def ledger(self) -> duckdb.DuckDBPyRelation:
@@ -52,7 +53,7 @@ class Release:
     @property
     def failed_gates(self) -> list[dict[str, Any]]:
         """Return the recipe's gates that this release misses."""
-        return [gate for gate in self.manifest["gates"] if not gate["passed"]]
+        return [gate for gate in self.manifest["gates"] if gate["passed"] is False]
 
 
 def run(
@@ -77,29 +78,37 @@ def run(
     checked = load_recipe(recipe)
     folder = Path(out) if out is not None else checked.folder / "release"
     _check_arguments(engine, address, workers, batch_size)
-    _check_folder(folder)
+    budget = _memory(memory)
+    out_folder.check(folder)
     watch = watch or pipeline.Watch()
     with LocalEngine(workers, tick) as mapper:
         watch.begin("scan", 0)
         plans = scan(checked.sources, checked.folder, mapper, _cache(folder, fresh))
         watch.end()
+        out_folder.check_inputs(folder, [file for plan in plans for file in plan.files])
         if not fresh and (held := _up_to_date(folder, checked, plans)):
             return held
-        with _working(folder, fresh) as work:
+        with out_folder.working(folder, fresh) as work:
             outcome = pipeline.execute(
                 checked.stages,
                 plans,
                 mapper,
                 work,
-                memory=_memory(memory),
+                memory=budget,
                 batch_records=batch_size or BATCH_RECORDS,
                 watch=watch,
             )
             watch.begin("write", 0)
-            manifest = _write(checked, plans, outcome, work / "release", started)
+            manifest = _write(checked, plans, outcome, work / "release", budget, started)
             watch.end()
-            _publish(work / "release", folder, manifest, checked.output.keep_removed)
+            parts = [name for name in out_folder.PARTS if name != "removed" or checked.output.keep_removed]
+            out_folder.publish(work / "release", folder, parts, lambda: _finish(folder, manifest))
     return Release(folder, manifest)
+
+
+def _finish(out: Path, manifest: dict[str, Any]) -> None:
+    _documents(out, manifest)
+    manifests.save(manifest, out)
 
 
 def plan(
@@ -113,7 +122,7 @@ def plan(
 
 
 def load(out: str | Path) -> Release:
-    """Open a finished release. Raises IntegrityError if the folder holds none."""
+    """Open a finished release. Raises RecipeError if the folder holds none."""
     return Release(Path(out), manifests.load(Path(out)))
 
 
@@ -145,11 +154,17 @@ def _documents(out: Path, manifest: dict[str, Any]) -> list[Path]:
 
 
 def _write(
-    recipe: Recipe, plans: tuple[SourcePlan, ...], outcome: pipeline.Outcome, staging: Path, started: float
+    recipe: Recipe,
+    plans: tuple[SourcePlan, ...],
+    outcome: pipeline.Outcome,
+    staging: Path,
+    memory: int,
+    started: float,
 ) -> dict[str, Any]:
     """Write every table into a staging folder and return the manifest of what was written."""
     shutil.rmtree(staging, ignore_errors=True)
-    written = shards.write(plans, outcome.chains, staging, recipe.output.format, recipe.output.shard_size)
+    output = recipe.output
+    written = shards.write(plans, outcome.chains, staging, output.format, output.shard_size, memory)
     for source, count in written.duplicate_ids.items():  # seen only now that every id is known
         tally = outcome.tallies[READ][source]
         tally.flagged += count
@@ -158,9 +173,7 @@ def _write(
     found = [*outcome.findings, *alarms.findings(outcome, written.duplicate_ids)]
     gates = alarms.gates(recipe.gates, outcome)
     outputs = {
-        name: files
-        for name, files in written.shards.items()
-        if name != "removed" or recipe.output.keep_removed
+        name: files for name, files in written.shards.items() if name != "removed" or output.keep_removed
     }
     timing = _timing(outcome, time.perf_counter() - started)
     return manifests.build(recipe, plans, outcome, outputs, staging, measured, found, gates, timing)
@@ -186,17 +199,6 @@ def _timing(outcome: pipeline.Outcome, wall: float) -> dict[str, Any]:
     }
 
 
-def _publish(staging: Path, out: Path, manifest: dict[str, Any], keep_removed: bool) -> None:
-    """Move the tables into place. The manifest goes first and comes last: no release is without one."""
-    (out / manifests.NAME).unlink(missing_ok=True)
-    for name in _PARTS:
-        shutil.rmtree(out / name, ignore_errors=True)
-        if name != "removed" or keep_removed:
-            (staging / name).rename(out / name)
-    _documents(out, manifest)
-    manifests.save(manifest, out)
-
-
 def _check_arguments(engine: str, address: str | None, workers: int | None, batch_size: int | None) -> None:
     problems = []
     if engine != "local":
@@ -211,20 +213,6 @@ def _check_arguments(engine: str, address: str | None, workers: int | None, batc
         raise RecipeError(problems)
 
 
-def _check_folder(out: Path) -> None:
-    """Refuse a folder that holds something else: what stands under our names would be replaced."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise RecipeError(f"--out {out}: is a file; name a folder")
-    ours = (out / manifests.NAME).exists() or (out / "work").is_dir()
-    held = sorted(path.name for path in out.iterdir())
-    if held and not ours:
-        raise RecipeError(
-            f"--out {out}: holds {', '.join(held[:3])} and no release; name an empty or new folder"
-        )
-
-
 def _cache(out: Path, fresh: bool) -> Path | None:
     # Scanning must not create the output folder: an input error leaves no trace.
     return out / "work" / "scan" if not fresh and (out / "work").is_dir() else None
@@ -235,54 +223,36 @@ def _memory(given: str | int | None) -> int:
     if given is None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     try:
-        return parse_size(given)
+        budget: int = parse_size(given)
     except ValueError as error:
         raise RecipeError(f"--memory: {error}") from None
+    if budget < LEAST_MEMORY:
+        raise RecipeError(f"--memory {given}: too little to work in; at least {LEAST_MEMORY // 10**6}MB")
+    return budget
 
 
 def _up_to_date(out: Path, recipe: Recipe, plans: tuple[SourcePlan, ...]) -> Release | None:
-    """Return the release that is already there if it was made of the same things and is whole."""
+    """Return the release that is already there if it was made of the same things and no byte of it has changed."""
     try:
         held = load(out)
-    except IntegrityError:
+    except (RecipeError, IntegrityError):
         return None
     same = (
         held.manifest["recipe_sha256"] == recipe.sha256()
-        and held.manifest["software"] == manifests.software()
+        and held.manifest["software"] == pipeline.software()
         and held.manifest["inputs"] == manifests.inputs(plans)
         and held.manifest["root"] == manifests.root(held.manifest)
     )
-    files = [(out / entry["path"], entry["bytes"]) for entry in held.manifest["outputs"]]
-    whole = all(path.is_file() and path.stat().st_size == size for path, size in files)
-    return replace(held, reused=True) if same and whole else None
+    if not same or not all(_is_whole(out / entry["path"], entry) for entry in held.manifest["outputs"]):
+        return None
+    _documents(out, held.manifest)
+    with out_folder.working(out, fresh=False):  # takes the lock, and clears what a stopped run left
+        return replace(held, reused=True)
 
 
-@contextmanager
-def _working(out: Path, fresh: bool) -> Iterator[Path]:
-    """Hold OUT/work for one run alone; it is gone when the run has finished, and kept when it has not."""
-    work = out / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("a+") as lock:
-        _lock(lock, out)
-        if fresh:
-            for name in ("units", "resolved", "scan", "release"):
-                shutil.rmtree(work / name, ignore_errors=True)
-        yield work
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _lock(file: Any, out: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on this system: two runs into one folder go unnoticed there
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        raise RecipeError(
-            f"--out {out}: another run (process {file.read().strip()}) is working there"
-        ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
+def _is_whole(path: Path, entry: dict[str, Any]) -> bool:
+    if not path.is_file() or path.stat().st_size != entry["bytes"]:
+        return False
+    with path.open("rb") as file:
+        digest: str = entry["sha256"]
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest

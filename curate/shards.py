@@ -5,7 +5,7 @@ Everything is written in one order: sources by name, their files by path, record
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,25 +16,15 @@ import pyarrow.compute as pc
 
 from curate import ledger, record
 from curate.io.scan import SourcePlan
-from curate.io.write import JSON_TEXT, Format, Shard, ShardWriter, Stream, is_json_text
+from curate.io.write import JSON_TEXT, Format, Shard, ShardWriter, Stream, is_json_text, plain
+from curate.outcome import batches, files, merged, schema_of
 from curate.pipeline import Chain
 from curate.record import FACT
 from curate.stage import evidence_json
-from curate.unit import EDITS, READ, batches, files, schema_of
+from curate.unit import READ
 
 DUPLICATE_ID = "read/duplicate-id"
-# Facts that every release's records/ has, null where no stage stated them; other facts follow by name.
-FACTS = pa.schema(
-    [
-        ("license_declared", pa.string()),
-        ("license_detected", pa.string()),
-        ("license_concluded", pa.string()),
-        ("language", pa.string()),
-        ("language_score", pa.float64()),
-        ("edits", EDITS),
-        ("cluster", pa.string()),
-    ]
-)
+_LARGEST_FLOAT_INT = 2**53  # integers up to this are exact as 64-bit floats (IEEE 754)
 
 
 @dataclass(frozen=True)
@@ -55,9 +45,14 @@ class Written:
 
 
 def write(
-    plans: Sequence[SourcePlan], chains: Sequence[Chain], folder: Path, output: Format, shard_size: int
+    plans: Sequence[SourcePlan],
+    chains: Sequence[Chain],
+    folder: Path,
+    output: Format,
+    shard_size: int,
+    memory: int,
 ) -> Written:
-    """Write all tables into a folder and return what was written."""
+    """Write all tables into a folder and return what was written. memory: bytes that DuckDB may use."""
     tables = schemas(plans, chains)
     main = ShardWriter(
         [Stream(folder / "data", tables.data, output), Stream(folder / "records", tables.records)], shard_size
@@ -68,18 +63,17 @@ def write(
         for batch in batches(chain.folders[-1] / "records.arrow"):
             main.append([_data(batch, tables.data), _records(batch, tables.records)])
         for name, writer in (("removed", removed), ("edited", edited)):
-            if (table := _taken(chain, name, tables.removed)) is not None:
+            for table in _taken(chain, name, tables.removed):
                 writer.append([table])
     for writer in (main, removed, edited):
         writer.close()
-    doubled = _doubled_ids(folder)
     decisions = ShardWriter([Stream(folder / "ledger", ledger.SCHEMA)], shard_size)
-    for chain in chains:
-        decisions.append([_decisions(chain, doubled.get((chain.plan.source.name, chain.unit.file.path), []))])
+    with DoubledIds(folder, memory) as doubled:
+        for chain in chains:
+            for table in _decisions(chain, doubled.of(chain)):
+                decisions.append([table])
+        counts = doubled.counts()
     decisions.close()
-    counts: dict[str, int] = {}
-    for (source, _), found in doubled.items():
-        counts[source] = counts.get(source, 0) + len(found)
     shards = {"data": main.shards[0], "records": main.shards[1], "ledger": decisions.shards[0]}
     shards["removed"] = [*edited.shards[0], *removed.shards[0]]
     return Written(shards, counts)
@@ -87,65 +81,79 @@ def write(
 
 def schemas(plans: Sequence[SourcePlan], chains: Sequence[Chain]) -> Tables:
     """Return the tables' schemas: the union over all sources, and over all facts that the stages stated."""
-    fixed = {*record.IDENTITY.names, *record.DESCRIPTION.names, *record.BOOKKEEPING.names, "text", "messages"}
-    extra: dict[str, pa.Field] = {}
-    for plan in plans:
-        for field in plan.schema:
-            if field.name not in fixed:
-                extra[field.name] = common_field(extra[field.name], field) if field.name in extra else field
     kinds = {"messages" if "messages" in plan.schema.names else "text" for plan in plans}
     contents = [pa.field("text", pa.string())] if "text" in kinds else []
     contents += [pa.field("messages", record.MESSAGES)] if "messages" in kinds else []
-    extras = [extra[name] for name in sorted(extra)]
+    texts = [pa.field(name, pa.string()) for name in record.DESCRIPTION.names]
+    extras = _extras(plans, chains)
 
-    facts: dict[str, pa.DataType] = {}
+    facts: dict[str, pa.DataType] = {"edits": record.FACTS.field("edits").type}
     for chain in chains:
         for folder in chain.folders:
             for path in (*files(folder, "records"), *files(folder, "removed"), *files(folder, "edited")):
                 facts |= {f.name[len(FACT) :]: f.type for f in schema_of(path) if f.name.startswith(FACT)}
     stated = [pa.field(name, facts[name]) for name in sorted(facts)]
-    language = [pa.field("language", pa.string())]
-    texts = [pa.field(name, pa.string()) for name in ("license", "url", "author", "created")]
-    data = pa.schema([*record.IDENTITY, *contents, *language, *texts, *extras])
-    records = pa.schema(
-        [
-            *record.IDENTITY,
-            ("locator", pa.string()),
-            ("sha256_in", pa.string()),
-            ("sha256_out", pa.string()),
-            *FACTS,
-            *(field for field in stated if field.name not in FACTS.names),
-        ]
+    hashes = [pa.field(name, pa.string()) for name in ("locator", "sha256_in", "sha256_out")]
+    more = [field for field in stated if field.name not in record.FACTS.names]
+    labels = [pa.field(name, pa.string()) for name in ("stage", "action", "reason", "locator", "sha256_in")]
+    # raw: the bytes of a line that could not be read as a record
+    decided = pa.struct([*labels, ("raw", pa.binary()), ("facts", pa.struct(stated))])
+    return Tables(
+        data=pa.schema([*record.IDENTITY, *contents, pa.field("language", pa.string()), *texts, *extras]),
+        records=pa.schema([*record.IDENTITY, *hashes, *record.FACTS, *more]),
+        removed=pa.schema([*record.IDENTITY, *contents, *texts, *extras, pa.field(record.CURATE, decided)]),
     )
-    labels = [(name, pa.string()) for name in ("stage", "action", "reason", "locator", "sha256_in")]
-    removed = pa.schema(
-        [
-            *record.IDENTITY,
-            *labels,
-            *contents,
-            *texts,
-            *extras,
-            *(pa.field(FACT + field.name, field.type) for field in stated),
-            ("raw", pa.binary()),  # the bytes of a line that could not be read as a record
-        ]
-    )
-    return Tables(data, records, removed)
+
+
+def _extras(plans: Sequence[SourcePlan], chains: Sequence[Chain]) -> list[pa.Field]:
+    """Return the sources' own columns, by name, each in a type that holds the values of all sources."""
+    fixed = {*record.IDENTITY.names, *record.DESCRIPTION.names, *record.BOOKKEEPING.names, "text", "messages"}
+    found: dict[str, pa.Field] = {}
+    for plan in plans:
+        for field in plan.schema:
+            if field.name not in fixed:
+                found[field.name] = common_field(found[field.name], field) if field.name in found else field
+    for name, field in found.items():
+        if pa.types.is_floating(field.type) and not _exact_as_floats(name, chains):
+            found[name] = _as_text(name)
+    return [found[name] for name in sorted(found)]
+
+
+def _exact_as_floats(name: str, chains: Sequence[Chain]) -> bool:
+    """Tell whether every integer that some source has in this column is the same as a float."""
+    for chain in chains:
+        if name not in chain.plan.schema.names or not pa.types.is_integer(chain.plan.schema.field(name).type):
+            continue
+        for folder in chain.folders:
+            for path in (*files(folder, "records"), *files(folder, "removed"), *files(folder, "edited")):
+                for batch in batches(path, [name]):
+                    least, most = pc.min_max(batch.column(name)).as_py().values()
+                    if least is not None and max(-least, most) > _LARGEST_FLOAT_INT:
+                        return False
+    return True
 
 
 def common_field(a: pa.Field, b: pa.Field) -> pa.Field:
     """Return one field for a column that two sources have: the wider number, else JSON text."""
-    if a.type == b.type and is_json_text(a) == is_json_text(b):
+    if is_json_text(a) or is_json_text(b):
+        return _as_text(a.name)
+    if a.type == b.type:
         return a
-    numbers = {pa.int64(), pa.float64()}
-    if {a.type, b.type} == numbers:
+    if all(pa.types.is_integer(t) for t in (a.type, b.type)) and pa.uint64() not in (a.type, b.type):
+        return pa.field(a.name, pa.int64())
+    if all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in (a.type, b.type)):
         return pa.field(a.name, pa.float64())
-    return pa.field(a.name, pa.string(), metadata=JSON_TEXT)
+    return _as_text(a.name)
+
+
+def _as_text(name: str) -> pa.Field:
+    return pa.field(name, pa.string(), metadata=JSON_TEXT)
 
 
 def _fitted(values: pa.Array, field: pa.Field, was: pa.Field) -> pa.Array:
     """Return a column's values in the type that the release gives the column."""
     if is_json_text(field) and not is_json_text(was):
-        texts = [None if v is None else orjson.dumps(v, default=str).decode() for v in values.to_pylist()]
+        texts = [None if v is None else orjson.dumps(v, default=plain).decode() for v in values.to_pylist()]
         return pa.array(texts, pa.string())
     return values if values.type == field.type else values.cast(field.type)
 
@@ -192,91 +200,105 @@ def _records(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     return _shaped(batch.select(["id", "source"]), schema, {**facts, **own})
 
 
-def _taken(chain: Chain, name: str, schema: pa.Schema) -> pa.Table | None:
-    """Return one unit's removed (or edited) records of all segments, by row."""
-    found = []
-    for folder in chain.folders:
-        for path in files(folder, name):
-            for batch in batches(path):
-                own = {
-                    "stage": batch.column("_stage_name"),
-                    "action": batch.column("_action"),
-                    "reason": batch.column("_reason"),
-                    "locator": _locators(batch),
-                    "sha256_in": batch.column("_sha256"),
-                    "raw": batch.column("_raw"),
-                }
-                shaped = _shaped(batch, schema, own)
-                for key in ("_row", "_stage"):
-                    shaped = shaped.append_column(key, batch.column(key))
-                found.append(shaped)
-    if not found:
-        return None
-    return (
-        pa.concat_tables(found).sort_by([("_row", "ascending"), ("_stage", "ascending")]).select(schema.names)
-    )
+def _taken(chain: Chain, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield one unit's removed (or edited) records of all segments, by row."""
+    paths = [path for folder in chain.folders for path in files(folder, name)]
+    order = [("_row", "ascending"), ("_stage", "ascending")]
+    for table in merged([(_told(batch, schema) for batch in batches(path)) for path in paths], order):
+        yield table.select(schema.names)
 
 
-@dataclass(frozen=True)
-class _Doubled:
-    """A record whose id is not unique in its source."""
+def _told(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """Return removed records in the release's form, with their row and stage beside."""
+    decided = schema.field(record.CURATE).type
+    own = {
+        "stage": batch.column("_stage_name"),
+        "action": batch.column("_action"),
+        "reason": batch.column("_reason"),
+        "locator": _locators(batch),
+        "sha256_in": batch.column("_sha256"),
+        "raw": batch.column("_raw"),
+        "facts": _struct(batch, decided.field("facts").type),
+    }
+    told = pa.StructArray.from_arrays([own[f.name] for f in decided], fields=list(decided))
+    shaped = _shaped(batch, schema, {record.CURATE: told})
+    for key in ("_row", "_stage"):
+        shaped = shaped.append_column(key, batch.column(key))
+    return shaped
 
-    id: str
-    row: int
-    records: int  # how many share the id
 
-
-def _decisions(chain: Chain, doubled: Sequence[_Doubled]) -> pa.Table:
-    """Return one unit's ledger: the stages' decisions of all segments, and the ids that are not unique."""
-    tables = [ledger.WORKING.empty_table()]
-    for folder in chain.folders:
-        tables += [
-            pa.Table.from_batches(list(batches(path)), ledger.WORKING) for path in files(folder, "ledger")
-        ]
-    unit = chain.unit
-    later = [
-        u.first_row
-        for u in chain.plan.units
-        if u.file.path == unit.file.path and u.first_row > unit.first_row
+def _struct(batch: pa.RecordBatch, wanted: pa.StructType) -> pa.StructArray:
+    stated = [_fact(batch, f.name) for f in wanted]
+    values = [
+        pa.nulls(batch.num_rows, f.type) if v is None else v for f, v in zip(wanted, stated, strict=True)
     ]
-    end = min(later, default=None)
-    flags = [
-        {
-            "id": one.id,
-            "source": chain.plan.source.name,
-            "stage": READ,
-            "action": "flag",
-            "reason": DUPLICATE_ID,
-            "evidence": evidence_json(
-                {"at": record.locator(unit.file.path, one.row), "records": one.records}
-            ),
-            "_row": one.row,
-            "_stage": 0,
+    return pa.StructArray.from_arrays(values, fields=list(wanted))
+
+
+def _decisions(chain: Chain, doubled: pa.Table) -> Iterator[pa.Table]:
+    """Yield one unit's ledger by row: the stages' decisions of all segments, and the ids that are not unique."""
+    paths = [path for folder in chain.folders for path in files(folder, "ledger")]
+    streams = [(pa.Table.from_batches([batch]) for batch in batches(path)) for path in paths]
+    flags = [doubled] if doubled.num_rows else []
+    for table in merged([*streams, iter(flags)], ledger.ORDER):
+        yield table.select(ledger.SCHEMA.names)
+
+
+class DoubledIds:
+    """The records whose id is not unique in its source. They lie in DuckDB, which spills what is too much."""
+
+    def __init__(self, folder: Path, memory: int) -> None:
+        import duckdb
+
+        config: dict[str, Any] = {
+            "memory_limit": f"{max(memory // 10**6, 256)}MB",
+            "temp_directory": str(folder / "spill"),
         }
-        for one in doubled
-        if unit.first_row <= one.row and (end is None or one.row < end)
-    ]
-    tables.append(pa.Table.from_pylist(flags, ledger.WORKING))
-    return pa.concat_tables(tables).sort_by(ledger.ORDER).select(ledger.SCHEMA.names)
-
-
-def _doubled_ids(folder: Path) -> dict[tuple[str, str], list[_Doubled]]:
-    """Return the records whose id is not unique, by (source, path)."""
-    import duckdb
-
-    sql = """
-        WITH everything AS (
-            SELECT id, source, locator FROM read_parquet($records)
-            UNION ALL SELECT id, source, locator FROM read_parquet($removed)
-        ), shared AS (
-            SELECT id, count(*) AS n FROM everything GROUP BY id HAVING n > 1
+        self._connection = duckdb.connect(config=config)
+        tables = {name: ledger.scan_parquet(folder.glob(f"{name}/part-*")) for name in ("records", "removed")}
+        self._connection.execute(
+            f"""
+            CREATE TABLE doubled AS
+            WITH everything AS (
+                SELECT id, source, locator FROM {tables["records"]}
+                UNION ALL SELECT id, source, {record.CURATE}.locator FROM {tables["removed"]}
+            ), shared AS (SELECT id, count(*) AS n FROM everything GROUP BY id HAVING n > 1)
+            SELECT id, source, locator, n, regexp_replace(locator, '#[0-9]+$', '') AS path,
+                   CAST(regexp_extract(locator, '#([0-9]+)$', 1) AS BIGINT) AS place
+            FROM everything JOIN shared USING (id)
+            """
         )
-        SELECT id, source, locator, n FROM everything JOIN shared USING (id)
-    """
-    tables = {name: str(folder / name / "part-*.parquet") for name in ("records", "removed")}
-    found: dict[tuple[str, str], list[_Doubled]] = {}
-    with duckdb.connect(config={"temp_directory": str(folder / "spill")}) as connection:
-        for record_id, source, locator, n in connection.execute(sql, tables).fetchall():
-            path, _, row = locator.rpartition("#")
-            found.setdefault((source, path), []).append(_Doubled(record_id, int(row), n))
-    return found
+
+    def __enter__(self) -> DoubledIds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def counts(self) -> dict[str, int]:
+        """Return how many records of each source share their id."""
+        rows = self._connection.execute(
+            "SELECT source, count(*) FROM doubled GROUP BY source ORDER BY source"
+        )
+        return dict(rows.fetchall())
+
+    def of(self, chain: Chain) -> pa.Table:
+        """Return the flags on one unit's records, as rows of ledger.WORKING."""
+        unit = chain.unit
+        sql = """SELECT id, locator, n, place FROM doubled
+                 WHERE source = ? AND path = ? AND place >= ? AND place < coalesce(?, 9223372036854775807)"""
+        where = [chain.plan.source.name, unit.file.path, unit.first_row, chain.ends]
+        flags = [
+            {
+                "id": name,
+                "source": chain.plan.source.name,
+                "stage": READ,
+                "action": "flag",
+                "reason": DUPLICATE_ID,
+                "evidence": evidence_json({"at": locator, "records": n}),
+                "_row": at,
+                "_stage": 0,
+            }
+            for name, locator, n, at in self._connection.execute(sql, where).fetchall()
+        ]
+        return pa.Table.from_pylist(flags, ledger.WORKING)

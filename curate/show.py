@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from curate.forecast import Plan
@@ -45,8 +45,8 @@ class Display:
         if self.console.is_terminal:
             self._live = Progress(
                 SpinnerColumn(finished_text="[green]✓"),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
+                TextColumn("{task.description}", table_column=Column(max_width=26, no_wrap=True)),
+                BarColumn(bar_width=8),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[speed]}"),
                 TimeElapsedColumn(),
@@ -140,7 +140,8 @@ def _count(n: int) -> str:
 def _bar(part: int, whole: int, width: int = 10) -> str:
     share = part / whole if whole else 0.0
     full = round(share * width)
-    return "█" * full + "░" * (width - full) + f" {share:4.0%}"
+    shown = min(share, 0.99) if part < whole else share  # 100% means all
+    return "█" * full + "░" * (width - full) + f" {shown:4.0%}"
 
 
 def _alarms(manifest: dict[str, Any]) -> list[Text]:
@@ -149,7 +150,7 @@ def _alarms(manifest: dict[str, Any]) -> list[Text]:
         for f in manifest["findings"]
     ]
     for gate in manifest["gates"]:
-        if not gate["passed"]:
+        if gate["passed"] is False:
             text = f"gate missed: {gate['gate']} is {gate['value']}, limit {gate['limit']} ({gate['where']})"
             lines.append(Text(text, style="bold red"))
     return lines
@@ -193,7 +194,7 @@ def story(s: Story) -> Group:
         )
     table = Table()
     for name in ("stage", "action", "reason", "score", "evidence"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")  # an id that is cut cannot be copied
     for step in s.steps:
         evidence = dict(step.evidence or {})
         if step.kept_id:
@@ -201,16 +202,27 @@ def story(s: Story) -> Group:
                 "kept": step.kept_id,
                 **{k if k != "kept" else "kept_at": v for k, v in evidence.items()},
             }
-        said = "\n".join(f"{key}: {value}" for key, value in evidence.items())
+        said = "\n".join(f"{key}: {_said(value)}" for key, value in evidence.items())
         score = "" if step.score is None else f"{step.score:.4f}"
         table.add_row(step.stage, step.action, step.reason or "", score, Text(said))
     parts: list[Any] = [head, table]
+    for step in s.represented_by:
+        fate = "is kept" if step.action == "keep" else f"was itself removed by {step.stage} ({step.reason})"
+        parts.append(Text(f"{step.kept_id}, which stands for it, {fate}"))
     if s.duplicates:
         shown = ", ".join(s.duplicates[:10]) + (
             f" and {len(s.duplicates) - 10:,} more" if len(s.duplicates) > 10 else ""
         )
         parts.append(Text(f"dropped as duplicates of it: {shown}"))
     return Group(*parts)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_said(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_said, value))
+    return "–" if value is None else str(value)
 
 
 def difference(d: Difference) -> Group:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from curate.errors import StageError
-from curate.record import Batch
+from curate.record import FACTS, OWN_FACTS, Batch, content
 
 Action: TypeAlias = Literal["keep", "drop", "edit", "quarantine", "flag"]
 # Where several decisions meet in one record, the first of these is the record's fate.
@@ -41,6 +41,10 @@ class StageOptions(BaseModel):
     def fingerprint(self) -> str | None:
         """Return what else the answers depend on, such as a secret key, without giving it away; null for nothing."""
         return None
+
+    def notes(self) -> list[str]:
+        """Return sentences that a reader of the datasheet must know to take the stage for what it is."""
+        return []
 
 
 class Decision(NamedTuple):
@@ -83,6 +87,10 @@ class Verdict:
         chosen: dict[int, Decision] = {}
         others: list[Decision] = []
         for decision in decisions:
+            if not 0 <= decision.row < rows:
+                raise StageError(
+                    f"{decision.reason}: a decision on record {decision.row} of a batch of {rows}"
+                )
             held = chosen.get(decision.row)
             if held is None:
                 chosen[decision.row] = decision
@@ -91,6 +99,10 @@ class Verdict:
                 others.append(held)
             else:
                 others.append(decision)
+        for decision in others:
+            evidence_json(
+                decision.evidence
+            )  # whatever is no JSON must fail here, where a record can be blamed
         also = tuple(d if d.action == "edit" else d._replace(action="flag") for d in others)
         columns: dict[str, list[Any]] = {
             "action": ["keep"] * rows,
@@ -120,17 +132,51 @@ class Verdict:
         if pc.any(silent).as_py():
             first = batch.column("id").filter(silent)[0].as_py()
             raise StageError(f"stage {stage!r}: record {first} was not kept, and no reason was given")
-        if self.edited is not None and len(self.edited) != rows:
-            raise StageError(f"stage {stage!r}: edited has {len(self.edited)} answers for {rows} records")
-        if self.edited is None and pc.any(pc.equal(self.action, "edit")).as_py():
-            raise StageError(f"stage {stage!r}: action 'edit' without the edited content")
-        if self.facts is not None and self.facts.num_rows != rows:
-            raise StageError(f"stage {stage!r}: facts has {self.facts.num_rows} rows for {rows} records")
+        self._check_reasons(stage, rows)
+        self._check_edits(stage, batch)
+        self._check_facts(stage, rows)
+
+    def _check_reasons(self, stage: str, rows: int) -> None:
         for decision in self.also:
             if decision.action not in ("edit", "flag") or not 0 <= decision.row < rows:
                 raise StageError(
                     f"stage {stage!r}: a further decision must be an edit or a flag of the batch"
                 )
+        reasons = {*pc.unique(self.reason.drop_null()).to_pylist(), *(d.reason for d in self.also)}
+        for reason in sorted(map(str, reasons)):
+            if not reason.startswith(f"{stage}/") or len(reason) == len(stage) + 1:
+                raise StageError(f"stage {stage!r}: reason {reason!r} must look like {stage}/<rule>")
+
+    def _check_edits(self, stage: str, batch: Batch) -> None:
+        edit = pc.equal(self.action, "edit")
+        if self.edited is None:
+            if pc.any(edit).as_py():
+                raise StageError(f"stage {stage!r}: action 'edit' without the edited content")
+            return
+        wanted = content(batch).type
+        if not isinstance(self.edited, pa.Array) or self.edited.type != wanted:
+            got = getattr(self.edited, "type", type(self.edited).__name__)
+            raise StageError(
+                f"stage {stage!r}: edited must be an array of {wanted}, like the content; is {got}"
+            )
+        if (got := len(self.edited)) != batch.num_rows:
+            raise StageError(f"stage {stage!r}: edited has {got} answers for {batch.num_rows} records")
+        if pc.any(pc.and_(edit, pc.is_null(self.edited))).as_py():
+            raise StageError(f"stage {stage!r}: an edit left no content; drop the record instead")
+
+    def _check_facts(self, stage: str, rows: int) -> None:
+        if self.facts is None:
+            return
+        if self.facts.num_rows != rows:
+            raise StageError(f"stage {stage!r}: facts has {self.facts.num_rows} rows for {rows} records")
+        for field in self.facts.schema:
+            if field.name in OWN_FACTS:
+                raise StageError(
+                    f"stage {stage!r}: fact {field.name!r} is filled by the pipeline; choose another name"
+                )
+            if field.name in FACTS.names and field.type != FACTS.field(field.name).type:
+                wanted = FACTS.field(field.name).type
+                raise StageError(f"stage {stage!r}: fact {field.name!r} must be {wanted}, is {field.type}")
 
 
 def evidence_json(evidence: Mapping[str, Any] | None) -> str | None:
@@ -166,7 +212,11 @@ class Barrier(Protocol):
         ...
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Stage:
-        """Learn from all sketches; candidates may be read back. The stage returned must be picklable."""
+        """Learn from all sketches; candidates may be read back.
+
+        The stage returned must be picklable. One that reads files in ``sketches.scratch`` has a method
+        ``at(folder)`` that returns it bound to that folder's present place: a run may be resumed elsewhere.
+        """
         ...
 
 

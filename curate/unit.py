@@ -1,13 +1,6 @@
 """One unit of work: read its records, let the stages judge, act on their verdicts, commit the outcome.
 
 This is the only place where a record is dropped, edited or quarantined, so it is the only place that counts.
-A unit's outcome is a folder of Arrow files that appears whole (temp + fsync + rename) under the unit's key::
-
-    records.arrow   the records that go on          sketch.arrow     what the next barrier remembers of them
-    ledger.arrow    decisions (ledger.WORKING)      removed.N.arrow  records taken out, as they then were
-    report.json     tallies per stage               edited.N.arrow   records as they were before each edit
-
-(N counts the schemas: what is known of a record grows from stage to stage.)
 """
 
 from __future__ import annotations
@@ -16,8 +9,8 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,38 +24,13 @@ from curate.engine.local import report
 from curate.errors import CurateError, StageError
 from curate.io.read import Fault, read
 from curate.io.scan import SourcePlan, Unit
+from curate.outcome import Tally, Writer, batches, commit, is_done, schema_of
 from curate.record import FACT, Batch
 from curate.stage import Barrier, Decision, Stage, Verdict
 
 READ = "read"  # the name under which the ledger files what the reader could not take
-EDITS = pa.list_(pa.struct([("reason", pa.string()), ("count", pa.int32())]))
+EDITS = record.FACTS.field("edits").type
 _FATAL = (CurateError, ImportError, MemoryError, OSError)  # never one record's fault
-
-
-@dataclass
-class Tally:
-    """What one stage did to the records it saw."""
-
-    seen: int = 0
-    kept: int = 0
-    dropped: int = 0
-    quarantined: int = 0
-    edited: int = 0
-    flagged: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)  # decisions per reason
-    bytes: int = 0  # content judged, UTF-8
-    seconds: float = 0.0  # CPU time
-
-    def add(self, other: Tally) -> None:
-        """Add another tally of the same stage."""
-        for name in ("seen", "kept", "dropped", "quarantined", "edited", "flagged", "bytes", "seconds"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.reasons.update(other.reasons)
-
-    @classmethod
-    def load(cls, data: dict[str, Any]) -> Tally:
-        """Rebuild a tally from its JSON form."""
-        return cls(**{**data, "reasons": Counter(data["reasons"])})
 
 
 @dataclass(frozen=True)
@@ -80,73 +48,48 @@ class UnitTask:
 
 def run_unit(task: UnitTask) -> Path:
     """Do one unit and return its folder. Does nothing if the folder is there: it holds the same bytes."""
-    if (task.folder / "report.json").is_file():
+    if is_done(task.folder):
         return task.folder
     partial = task.folder.with_name(f"{task.folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    outcome = _Outcome(partial)
-    base = _base_schema(task)
-    for batch in _batches(task, outcome):
+    work = _Work(Writer(partial))
+    for batch in _batches(task, work):
         size = _content_bytes(batch)
         for place, stage in zip(task.places, task.stages, strict=True):
-            batch = outcome.judge(place, stage, batch)
-        outcome.write("records", batch)
-        if task.barrier is not None:
-            outcome.sketch(task.barrier, batch)
+            batch = work.judge(place, stage, batch)
+        work.out.append("records", batch)
+        if task.barrier is not None and batch.num_rows:
+            work.sketch(task.barrier, batch)
         report(batch.num_rows, size)
-    outcome.close({"records": base, "ledger": ledger.WORKING})
-    _commit(partial, task.folder)
+    work.out.create("records", _base_schema(task))  # every unit has one, if only an empty one
+    work.out.close(work.tallies)
+    commit(partial, task.folder)
     return task.folder
-
-
-def tallies(folder: Path) -> dict[str, Tally]:
-    """Return the tallies of a finished unit, by stage."""
-    return {
-        name: Tally.load(data) for name, data in orjson.loads((folder / "report.json").read_bytes()).items()
-    }
-
-
-def files(folder: Path, name: str) -> list[Path]:
-    """Return the unit's Arrow files of that name: one, or one per schema."""
-    return sorted(folder.glob(f"{name}.arrow")) + sorted(folder.glob(f"{name}.*.arrow"))
-
-
-def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-    """Stream an Arrow file."""
-    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-        for batch in stream:
-            yield batch if columns is None else batch.select(list(columns))
-
-
-def schema_of(path: Path) -> pa.Schema:
-    """Return the schema of an Arrow file."""
-    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-        return stream.schema
 
 
 def _base_schema(task: UnitTask) -> pa.Schema:
     if task.origin is not None:
         return task.origin[0].schema.append(pa.field(FACT + "edits", EDITS))
     assert task.previous is not None
-    return schema_of(task.previous / "records.arrow")  # every finished unit has one, if only an empty one
+    return schema_of(task.previous / "records.arrow")
 
 
-def _batches(task: UnitTask, outcome: _Outcome) -> Iterator[Batch]:
+def _batches(task: UnitTask, work: _Work) -> Iterator[Batch]:
     if task.origin is None:
         assert task.previous is not None
         yield from batches(task.previous / "records.arrow")
         return
     plan, unit = task.origin
+    tally = work.tallies.setdefault(READ, Tally())
     started = time.process_time()
     for chunk in read(plan, unit, task.batch_records):
-        tally = outcome.tallies.setdefault(READ, Tally())
         tally.seconds += time.process_time() - started
         tally.seen += chunk.seen
         tally.kept += chunk.batch.num_rows
         tally.bytes += _content_bytes(chunk.batch)
         if chunk.faults:
-            outcome.refuse(plan, unit, chunk.faults)
+            work.refuse(plan, unit, chunk.faults)
         if chunk.batch.num_rows:
             yield record.with_column(chunk.batch, FACT + "edits", pa.nulls(chunk.batch.num_rows, EDITS))
         started = time.process_time()
@@ -156,15 +99,12 @@ def _content_bytes(batch: Batch) -> int:
     return int(pc.sum(pc.binary_length(record.turns(batch)[0])).as_py() or 0)
 
 
-class _Outcome:
-    """The unit's files in the making, and its tallies."""
+class _Work:
+    """Acts on verdicts, and counts."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, out: Writer) -> None:
+        self.out = out
         self.tallies: dict[str, Tally] = {}
-        self._writers: dict[str, pa.ipc.RecordBatchStreamWriter] = {}
-        self._schemas: dict[tuple[str, pa.Schema], int] = {}
-        self._written: dict[str, pa.Schema] = {}
 
     def judge(self, place: int, stage: Stage, batch: Batch) -> Batch:
         """Let a stage judge a batch, act on the verdict, and return the records that go on."""
@@ -173,8 +113,7 @@ class _Outcome:
             return batch
         tally.bytes += _content_bytes(batch)
         started = time.process_time()
-        verdict = _verdict(stage, batch)
-        verdict.check(stage.name, batch)
+        verdict = _verdict(stage, batch, tally)
         tally.seconds += time.process_time() - started
         decisions = ledger.rows(stage.name, place, batch, verdict)
         counts = Counter(verdict.action.to_pylist())
@@ -190,21 +129,21 @@ class _Outcome:
                 batch = record.with_column(batch, FACT + name, values)
         if not decisions.num_rows:
             return batch
-        self.write("ledger", decisions)
+        self.out.append(f"ledger.{place:02d}", decisions)
         return self._act(place, stage.name, batch, verdict, decisions)
 
     def _act(self, place: int, stage: str, batch: Batch, verdict: Verdict, decisions: pa.Table) -> Batch:
-        out = pc.is_in(verdict.action, pa.array(["drop", "quarantine"]))
-        if pc.any(out).as_py():
-            self.write("removed", _labelled(batch, stage, place, verdict, out))
+        gone = pc.is_in(verdict.action, pa.array(["drop", "quarantine"]))
+        if pc.any(gone).as_py():
+            self.out.append_any(f"removed.{place:02d}", _labelled(batch, stage, place, verdict, gone))
         edit = pc.equal(verdict.action, "edit")
         if pc.any(edit).as_py():
-            self.write("edited", _labelled(batch, stage, place, verdict, edit))
+            self.out.append_any(f"edited.{place:02d}", _labelled(batch, stage, place, verdict, edit))
             batch = _with_edits(batch, verdict, edit, decisions)
-        return batch.filter(pc.invert(out))
+        return batch.filter(pc.invert(gone))
 
     def refuse(self, plan: SourcePlan, unit: Unit, faults: tuple[Fault, ...]) -> None:
-        """Quarantine lines that are no records: the ledger says why, removed.arrow keeps their bytes."""
+        """Quarantine lines that are no records: the ledger says why, the removed records keep their bytes."""
         tally = self.tallies.setdefault(READ, Tally())
         tally.quarantined += len(faults)
         tally.reasons.update(fault.reason for fault in faults)
@@ -218,82 +157,59 @@ class _Outcome:
         }
         columns = [known.get(f.name, pa.nulls(n, f.type)) for f in plan.schema]
         batch = pa.record_batch(columns, schema=plan.schema)
-        verdict = Verdict.of(
-            n,
-            [
-                Decision(
-                    i,
-                    "quarantine",
-                    fault.reason,
-                    evidence={"at": record.locator(path, fault.row), "what": fault.detail},
-                )
-                for i, fault in enumerate(faults)
-            ],
-        )
-        self.write("ledger", ledger.rows(READ, 0, batch, verdict))
+        decisions = []
+        for i, fault in enumerate(faults):
+            evidence = {"at": record.locator(path, fault.row), "what": fault.detail}
+            decisions.append(Decision(i, "quarantine", fault.reason, evidence=evidence))
+        verdict = Verdict.of(n, decisions)
+        self.out.append("ledger.00", ledger.rows(READ, 0, batch, verdict))
         raw = pa.array([fault.raw for fault in faults], pa.binary())
         everything = pa.array([True] * n)
-        self.write("removed", _labelled(batch, READ, 0, verdict, everything, raw))
+        self.out.append_any("removed.00", _labelled(batch, READ, 0, verdict, everything, raw))
 
     def sketch(self, barrier: Barrier, batch: Batch) -> None:
         """Write what the barrier remembers of the batch, beside the records' identity."""
         tally = self.tallies.setdefault(barrier.name, Tally())
         started = time.process_time()
-        sketch = barrier.sketch(batch)
+        try:
+            sketch = barrier.sketch(batch)
+        except _FATAL:
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            raise StageError(f"stage {barrier.name!r}: its sketch of a batch failed with {kind}") from error
+        if sketch.num_rows != batch.num_rows:
+            raise StageError(
+                f"stage {barrier.name!r}: its sketch has {sketch.num_rows} rows for {batch.num_rows} records"
+            )
         tally.seconds += time.process_time() - started
         names = ["id", "source", "_path", "_row"]
-        self.write(
-            "sketch",
-            pa.record_batch([*batch.select(names).columns, *sketch.columns], [*names, *sketch.schema.names]),
-        )
-
-    def write(self, name: str, rows: Batch | pa.Table) -> None:
-        """Append to one of the unit's files."""
-        if not rows.num_rows:
-            return
-        if name in ("removed", "edited"):
-            # What is known of a record grows from stage to stage, so these have one file per schema.
-            name = f"{name}.{self._schemas.setdefault((name, rows.schema), len(self._schemas)):02d}"
-        if name not in self._writers:
-            self._writers[name] = self._open(name, rows.schema)
-            self._written[name] = rows.schema
-        if rows.schema != self._written[name]:
-            changed = sorted(set(rows.schema) ^ set(self._written[name]), key=str)
-            raise StageError(
-                f"a stage states other facts of one batch than of another: {', '.join(map(str, changed))}"
-            )
-        self._writers[name].write(rows)
-
-    def _open(self, name: str, schema: pa.Schema) -> pa.ipc.RecordBatchStreamWriter:
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        return pa.ipc.new_stream(str(self.folder / f"{name}.arrow"), schema, options=options)
-
-    def close(self, required: dict[str, pa.Schema]) -> None:
-        """Close the files, make those that must exist even when empty, and write the report."""
-        for name, schema in required.items():
-            if name not in self._writers:
-                self._writers[name] = self._open(name, schema)
-        for writer in self._writers.values():
-            writer.close()
-        text = orjson.dumps({name: vars(tally) for name, tally in self.tallies.items()})
-        (self.folder / "report.json").write_bytes(text)
+        columns = [*batch.select(names).columns, *sketch.columns]
+        self.out.append("sketch", pa.record_batch(columns, [*names, *sketch.schema.names]))
 
 
-def _verdict(stage: Stage, batch: Batch) -> Verdict:
+def _verdict(stage: Stage, batch: Batch, tally: Tally) -> Verdict:
     """Let a stage judge; where it fails, find the record it fails on and quarantine that one alone.
 
     The exception's message may hold record text, so only its type is kept.
     """
     try:
-        return stage.judge(batch)
+        verdict = stage.judge(batch)
     except _FATAL:
         raise
     except Exception as error:  # noqa: BLE001  any defect of a stage, also of one that is not ours
         if batch.num_rows == 1:
             evidence = {"error": type(error).__name__}
+            tally.failures[type(error).__name__] += 1
             return Verdict.of(1, [Decision(0, "quarantine", f"{stage.name}/failed", evidence=evidence)])
+    else:
+        if not isinstance(verdict, Verdict):
+            raise StageError(f"stage {stage.name!r}: judge returned {type(verdict).__name__}, not a Verdict")
+        verdict.check(stage.name, batch)
+        return verdict
     half = batch.num_rows // 2
-    return _joined([_verdict(stage, batch.slice(0, half)), _verdict(stage, batch.slice(half))], batch, half)
+    parts = [_verdict(stage, part, tally) for part in (batch.slice(0, half), batch.slice(half))]
+    return _joined(parts, batch, half)
 
 
 def _joined(verdicts: list[Verdict], batch: Batch, half: int) -> Verdict:
@@ -366,19 +282,9 @@ def _with_edits(batch: Batch, verdict: Verdict, edit: pa.Array, decisions: pa.Ta
 
 def _edit_count(evidence: str | None) -> int:
     spans = orjson.loads(evidence).get("spans") if evidence else None
-    return len(spans) if spans else 1
+    return len(spans) if isinstance(spans, list) and spans else 1
 
 
 def _merged(old: list[dict[str, Any]] | None, new: Counter[str]) -> list[dict[str, Any]]:
     total = Counter({edit["reason"]: edit["count"] for edit in old or ()}) + new
     return [{"reason": reason, "count": count} for reason, count in sorted(total.items())]
-
-
-def _commit(partial: Path, final: Path) -> None:
-    """Make a finished folder appear in one step, after its bytes are on disk."""
-    for path in (*partial.iterdir(), partial):
-        fd = os.open(path, os.O_RDONLY)
-        os.fsync(fd)
-        os.close(fd)
-    shutil.rmtree(final, ignore_errors=True)  # a folder without report.json is another run's leftover
-    partial.rename(final)

@@ -16,7 +16,7 @@ import pytest
 from curate.errors import InputError
 from curate.io.read import Chunk, Fault, read
 from curate.io.scan import UNIT_BYTES, SourcePlan, scan
-from curate.recipe import Fields, Source
+from curate.source import Fields, Source
 
 T = TypeVar("T")
 R = TypeVar("R")

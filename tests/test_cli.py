@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import orjson
 import pytest
 
 import curate
+from curate import rules
 from curate.cli import main
 
 
@@ -69,7 +72,7 @@ def test_explain_tells_a_duplicate_s_story(release: Path, capsys: pytest.Capture
 def test_explain_of_an_unknown_id_names_the_nearest(
     release: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["explain", str(release), "docs/neer-0"]) == 1
+    assert main(["explain", str(release), "docs/neer-0"]) == 2
     assert "no record has the id 'docs/neer-0'; did you mean 'docs/near-0'?" in capsys.readouterr().err
 
 
@@ -135,9 +138,9 @@ def test_dry_run_prints_plan_curve_and_memory(corpus: Path, capsys: pytest.Captu
         (["run", "curate.yaml", "--memory", "lots"], 2, "'lots' is not a size"),
         (["run", "curate.yaml", "--out", "docs/a.jsonl"], 2, "is a file; name a folder"),
         (["run", "lost.yaml"], 3, "lost.jsonl"),
-        (["explain", "docs", "docs/1"], 1, "docs: not a release, it has no manifest.json"),
-        (["diff", "docs", "docs"], 1, "not a release"),
-        (["datasheet", "docs"], 1, "not a release"),
+        (["explain", "docs", "docs/1"], 2, "docs: not a release, it has no manifest.json"),
+        (["diff", "docs", "docs"], 2, "not a release"),
+        (["datasheet", "docs"], 2, "not a release"),
     ],
 )
 def test_exit_codes_and_one_clear_error(
@@ -156,6 +159,45 @@ def test_exit_codes_and_one_clear_error(
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+def test_a_missed_gate_and_a_failing_rule_make_exit_code_1(
+    corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (corpus / "curate.yaml").open("a") as file:
+        file.write("gates: {max_source_loss: 0.1, max_unanswered: 3}\n")
+    for _ in range(2):  # made, and found made
+        assert main(["run", str(corpus / "curate.yaml"), "--workers", "1"]) == 1
+        assert "gate missed: max_source_loss" in capsys.readouterr().out
+    datasheet = (corpus / "release" / "datasheet.md").read_text()
+    assert "gate `max_unanswered` not judged" in datasheet
+    monkeypatch.setattr(rules, "check", lambda pack: [f"{pack.name}: failed"])
+    assert main(["rules", "test"]) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_says_so_and_leaves_no_worker(corpus: Path, number: signal.Signals) -> None:
+    slow = "  - toys:Slow\n"
+    (corpus / "curate.yaml").write_text((corpus / "curate.yaml").read_text() + slow)
+    path = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {path!r}); from curate.cli import entry; entry()"
+    command = [sys.executable, "-c", code, "run", str(corpus / "curate.yaml"), "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    marker = corpus / "slow"
+    for _ in range(600):
+        if marker.exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; what is finished is kept" in err
+    worker = int(marker.read_text())
+    for _ in range(100):
+        if not Path(f"/proc/{worker}").exists():
+            break
+        time.sleep(0.1)
+    assert not Path(f"/proc/{worker}").exists()
 
 
 def test_rules_test_runs_every_example(capsys: pytest.CaptureFixture[str]) -> None:

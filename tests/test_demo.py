@@ -513,6 +513,21 @@ def test_the_whole_demo_finds_nearly_all_that_was_planted(release: Path, folder:
         assert line.precision is None or line.precision >= 0.95, line
 
 
+def test_the_datasheet_tells_the_languages_before_and_after(release: Path) -> None:
+    manifest = load(release).manifest
+    stage = next(stage for stage in manifest["stages"] if stage["name"] == "language")
+    languages = manifest["statistics"]["languages"]
+    assert sum(row["before"] for row in languages) == stage["seen"]
+    assert sum(row["after"] for row in languages) == manifest["counts"]["kept"]
+    assert {row["language"] for row in languages if row["before"] and not row["after"]} >= {"de", "fr", "es"}
+
+
+def test_the_datasheet_says_what_was_looked_for_and_where(release: Path) -> None:
+    text = (release / "datasheet.md").read_text()
+    assert "Kinds looked for: " in text
+    assert "not a record's id, url, author or own columns" in text
+
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 

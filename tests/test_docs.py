@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_the_readme_s_stage_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "short"}\n{"id": 2, "text": "one two three four"}\n')
     head = "curate: 1\nname: a\nversion: '1'\nsources: [{name: a, files: [a.jsonl]}]\n"
     (tmp_path / "curate.yaml").write_text(head + "stages: ['readme_stage:MaxWords': {words: 3}]\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the recipe's folder joins it
     story = curate.run(tmp_path / "curate.yaml", workers=1).explain("a/2")
     assert story.steps[-1].reason == "max_words/too-long"
     assert story.steps[-1].score == 4

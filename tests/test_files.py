@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from curate.errors import MissingExtra
 from curate.io import files, layouts, lines
-from curate.recipe import Source
+from curate.source import Source
 
 TREE = (
     "a.jsonl",
@@ -107,6 +108,48 @@ def test_urls_are_listed_through_fsspec_and_shown_as_urls(tmp_path: Path) -> Non
     assert problems[0].startswith(
         "source 's': nothing matches 'memory://curate-files/*.csv'; nothing like it"
     )
+
+
+def test_two_colons_in_a_local_path_are_a_name_and_no_chain_of_storages(tmp_path: Path) -> None:
+    folder = tmp_path / "simplecache::re" / "memory::cipe"
+    for name in ("co::x.jsonl", "a::b/y.jsonl"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}\n")
+    for pattern, path in [
+        ("co::x.jsonl", "co::x.jsonl"),
+        ("*.jsonl", "co::x.jsonl"),
+        ("a::b/*", "a::b/y.jsonl"),
+        (f"file://{folder}/a::b/y.jsonl", "a::b/y.jsonl"),
+        (f"{folder}/co::x.jsonl", "co::x.jsonl"),
+    ]:
+        found, problems = files.expand(Source(name="s", files=(pattern,)), folder)
+        assert ([file.path for file in found], problems) == ([path], [])
+        assert files.size(found[0].location) == 3
+        with files.opened(found[0].location) as file:
+            assert file.read() == b"{}\n"
+
+
+def test_names_that_are_not_utf8_are_shown_escaped(tmp_path: Path) -> None:
+    try:
+        (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_text("{}\n")
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    (tmp_path / os.fsdecode(b"d\xff")).mkdir()
+    (tmp_path / os.fsdecode(b"d\xff") / "x.jsonl").write_text("{}\n")
+    (tmp_path / os.fsdecode(b"l\xff.txt")).symlink_to("nowhere")
+    (tmp_path / "good.jsonl").write_text("{}\n")
+    found, problems = files.expand(Source(name="s", files=("*.jsonl", "*/x.jsonl", "*.txt", "no")), tmp_path)
+    assert [file.path for file in found] == ["good.jsonl"]
+    advice = "the name is not UTF-8; expected a path in UTF-8; rename it"
+    assert problems == [
+        f"caf\\xe9.jsonl: {advice}",
+        f"d\\xff/x.jsonl: {advice}",
+        "source 's': l\\xff.txt: neither a file nor a folder (a broken link, or a pipe); expected a file; mend it",
+        f"source 's': nothing matches 'no'; {tmp_path} has caf\\xe9.jsonl, d\\xff/, good.jsonl, l\\xff.txt; correct "
+        "the pattern, which is relative to the recipe's folder",
+    ]
+    _, problems = files.expand(Source(name="s", files=("x.jsonl",)), tmp_path / os.fsdecode(b"d\xff"))
+    assert problems == [f"{tmp_path}/d\\xff/x.jsonl: {advice}"]
 
 
 @pytest.mark.parametrize(("url", "extra"), [("s3://bucket/*.jsonl", "s3"), ("gs://bucket/x.jsonl", "gcs")])

@@ -9,16 +9,19 @@ PACKAGE = Path(__file__).parent.parent / "curate"
 # Each line may import from itself and from the lines above it.
 LAYERS = """
 errors
-record rules licenses licensenames kernels yamlfile
+record rules licenses licensenames kernels yamlread yamlfile
 stage
+source
 recipe io ledger
 stages engine
-unit pipeline
+outcome unit pipeline
 shards forecast inspect
 govern
+folder
 release
 show demo
 cli
+__main__
 demo.__main__
 """
 LEVEL = {name: level for level, line in enumerate(LAYERS.split("\n")) for name in line.split()}

@@ -13,7 +13,7 @@ import pytest
 from conftest import contents, make_corpus, write_jsonl
 
 import curate
-from curate import release, unit
+from curate import outcome, release, unit
 from curate.errors import InputError, RecipeError, StageError
 from curate.io.scan import scan
 
@@ -194,13 +194,13 @@ def test_a_finished_release_is_not_made_again_unless_something_changed(
 
 def _count_units(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     done: list[Path] = []
-    commit = unit._commit
+    commit = outcome.commit
 
     def counted(partial: Path, final: Path) -> None:
         done.append(final)
         commit(partial, final)
 
-    monkeypatch.setattr(unit, "_commit", counted)
+    monkeypatch.setattr(unit, "commit", counted)
     return done
 
 
@@ -297,7 +297,7 @@ def test_two_runs_into_one_folder_are_refused(corpus: Path) -> None:
     import fcntl
 
     (corpus / "release" / "work").mkdir(parents=True)
-    with (corpus / "release" / "work" / "lock").open("a+") as lock:
+    with (corpus / "release" / "work" / "curate.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write("12345")
         lock.flush()

@@ -31,7 +31,7 @@ from reading import (
 from curate import record
 from curate.errors import InputError
 from curate.io.scan import UNIT_BYTES, scan
-from curate.recipe import Source
+from curate.source import Source
 
 TEXTS = ["plain", "", "zwei\nZeilen", "日本語", 'quoted "x", y', "🙂" * 5, "tab\t"]
 

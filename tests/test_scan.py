@@ -21,8 +21,8 @@ from reading import (
 
 from curate.io import scan as scanning
 from curate.io.scan import scan
-from curate.recipe import Source
 from curate.record import schema
+from curate.source import Source
 
 LINES = jsonl({"text": "a"}) * 50
 TABLE = pa.table({"text": ["a", "b"] * 200})

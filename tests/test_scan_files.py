@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import zstandard
 from reading import (
     Serial,
+    all_of,
     failure,
     ipc,
     jsonl,
@@ -21,7 +23,7 @@ from reading import (
 
 from curate.errors import InputError
 from curate.io.scan import scan
-from curate.recipe import Source
+from curate.source import Source
 
 LINES = jsonl({"text": "a"}) * 50
 NOISE = jsonl({"text": random.Random(3).randbytes(600).hex()})
@@ -188,3 +190,27 @@ def test_a_whole_file_may_hold_no_records(tmp_path: Path, files: dict[str, bytes
     assert [file.records for file in plan.files] == [0]
     assert plan.units == ()
     assert plan.fields["text"] == "text"
+
+
+def test_files_of_every_layout_are_read_from_paths_with_two_colons(tmp_path: Path) -> None:
+    folder = tmp_path / "a::b"
+    folder.mkdir()
+    files = {
+        "co::x.jsonl": LINES,
+        "co::x.jsonl.gz": gzip.compress(LINES),
+        "c::d/y.parquet": PARQUET,
+        "c::d/y.arrow": ARROW,
+        "::z.csv": b"text\na\n",
+    }
+    table, faults = all_of(plan_of(folder, files, format="text"))
+    assert (table.num_rows, faults) == (50 + 50 + 400 + 400 + 1, [])
+
+
+def test_a_name_that_is_not_utf8_is_refused_and_named(tmp_path: Path) -> None:
+    try:
+        (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_bytes(LINES)
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    with pytest.raises(InputError) as caught:
+        scan([Source(name="s", files=("*.jsonl",))], tmp_path, Serial(), tmp_path / "cache")
+    assert str(caught.value) == ("caf\\xe9.jsonl: the name is not UTF-8; expected a path in UTF-8; rename it")

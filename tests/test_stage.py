@@ -37,7 +37,7 @@ def test_the_most_severe_decision_is_the_record_s_fate(order: list[int]) -> None
 
 
 def test_several_edits_of_a_record_are_all_told() -> None:
-    edits = [Decision(0, "edit", "pii/A"), Decision(0, "edit", "pii/B")]
+    edits = [Decision(0, "edit", "s/A"), Decision(0, "edit", "s/B")]
     verdict = Verdict.of(1, edits, edited=pa.array(["new"]))
     assert [d.action for d in verdict.also] == ["edit"]
     verdict.check("s", BATCH.slice(0, 1))
@@ -54,6 +54,16 @@ def test_several_edits_of_a_record_are_all_told() -> None:
         ({"facts": pa.record_batch({"f": [1]})}, "facts has 1 rows for 3 records"),
         ({"also": (Decision(9, "flag", "s/x"),)}, "a further decision must be"),
         ({"also": (Decision(0, "drop", "s/x"),)}, "a further decision must be"),
+        ({"also": (Decision(0, "flag", ""),)}, "reason '' must look like s/<rule>"),
+        ({"reason": pa.array(["other/why", None, None])}, "reason 'other/why' must look like s/<rule>"),
+        ({"edited": pa.array([1, 2, 3])}, "edited must be an array of string, like the content; is int64"),
+        ({"edited": ["x", "y", "z"]}, "edited must be an array of string, like the content; is list"),
+        (
+            {"action": pa.array(["edit", "keep", "keep"]), "edited": pa.array([None, "y", "z"])},
+            "an edit left no content; drop the record instead",
+        ),
+        ({"facts": pa.record_batch({"id": ["a"] * 3})}, "fact 'id' is filled by the pipeline"),
+        ({"facts": pa.record_batch({"language": [1, 2, 3]})}, "fact 'language' must be string, is int64"),
     ],
 )
 def test_a_broken_verdict_is_refused(changes: dict[str, object], message: str) -> None:
@@ -61,6 +71,12 @@ def test_a_broken_verdict_is_refused(changes: dict[str, object], message: str) -
     parts = {name: getattr(good, name) for name in Verdict.__slots__}
     with pytest.raises(StageError, match=message):
         Verdict(**(parts | changes)).check("s", BATCH)
+
+
+@pytest.mark.parametrize("row", [-1, 3])
+def test_a_decision_on_no_record_of_the_batch_is_refused(row: int) -> None:
+    with pytest.raises(StageError, match=f"s/why: a decision on record {row} of a batch of 3"):
+        Verdict.of(3, [Decision(row, "drop", "s/why")])
 
 
 TALK = pa.array(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +14,8 @@ import pyarrow as pa
 from curate import record
 from curate.record import Batch
 from curate.stage import Decision, StageOptions, Verdict
+
+BOOM = "boom"
 
 
 class _Toy:
@@ -24,19 +28,22 @@ class _Toy:
 
 
 class Shout(_Toy):
-    """Edits: the word 'secret' becomes 'XXXXXX'; states the length as a fact."""
+    """Edits documents: the word 'secret' becomes 'XXXXXX'; states the length as a fact."""
 
     name: ClassVar[str] = "shout"
 
     def judge(self, batch: Batch) -> Verdict:
         texts = record.texts(batch)
-        edits = [
-            Decision(i, "edit", "shout/secret", evidence={"spans": [1] * t.count("secret")})
-            for i, t in enumerate(texts)
-            if "secret" in t
-        ]
-        edited = pa.array([t.replace("secret", "XXXXXX") for t in texts], pa.string())
         facts = pa.record_batch({"length": pa.array([len(t) for t in texts], pa.int64())})
+        if record.kind(batch) == "messages":
+            return Verdict.of(batch.num_rows, facts=facts)
+        edits = []
+        for i, text in enumerate(texts):
+            if "secret" in text:
+                edits.append(
+                    Decision(i, "edit", "shout/secret", evidence={"spans": [1] * text.count("secret")})
+                )
+        edited = pa.array([t.replace("secret", "XXXXXX") for t in texts], pa.string())
         return Verdict.of(batch.num_rows, edits, edited, facts)
 
 
@@ -48,7 +55,7 @@ class Fragile(_Toy):
     def judge(self, batch: Batch) -> Verdict:
         texts = record.texts(batch)
         for text in texts:
-            if "boom" in text:
+            if BOOM in text:
                 raise ValueError(text)
         facts = pa.record_batch({"calm": pa.array([True] * len(texts))})
         return Verdict.of(
@@ -98,3 +105,15 @@ class Moody(_Toy):
             pa.record_batch({"mood": ["bad"] * batch.num_rows}) if "moody" in record.texts(batch)[0] else None
         )
         return Verdict.of(batch.num_rows, facts=facts)
+
+
+class Slow(_Toy):
+    """Writes its process id into the recipe's folder, then takes its time."""
+
+    name: ClassVar[str] = "slow"
+
+    def judge(self, batch: Batch) -> Verdict:
+        for folder in Path(sys.argv[2]).parents[:1] if len(sys.argv) > 2 else ():
+            (folder / "slow").write_text(str(os.getpid()))
+        time.sleep(60)
+        return Verdict.of(batch.num_rows)

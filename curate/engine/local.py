@@ -111,6 +111,7 @@ def _start(reports: Any) -> None:
 
     global _tick
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
 
     def tick(records: int, nbytes: int) -> None:
         try:
@@ -119,6 +120,14 @@ def _start(reports: Any) -> None:
             return  # progress is a courtesy; work never waits for it
 
     _tick = tick
+
+
+def _die_with_parent() -> None:
+    """End this worker when the main process is gone, killed perhaps: nobody would ever take its result."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _result(future: Future[R]) -> R:

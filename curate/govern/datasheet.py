@@ -82,10 +82,9 @@ def _funnel(m: dict[str, Any]) -> str:
 def _findings(m: dict[str, Any]) -> str:
     lines = [f"- **{f['severity']}** `{f['reason']}`: {f['message']}" for f in m["findings"]]
     for gate in m["gates"]:
-        state = "passed" if gate["passed"] else "**missed**"
-        lines.append(
-            f"- gate `{gate['gate']}` {state}: {gate['value']} (limit {gate['limit']}), {gate['where']}"
-        )
+        state = {True: "passed", False: "**missed**", None: "not judged"}[gate["passed"]]
+        value = "" if gate["value"] is None else f"{_number(gate['value'])} "
+        lines.append(f"- gate `{gate['gate']}` {state}: {value}(limit {gate['limit']}), {gate['where']}")
     return "## Findings\n\n" + ("\n".join(lines) if lines else "None.")
 
 
@@ -100,6 +99,7 @@ def _reasons(m: dict[str, Any]) -> str:
 def _sources(m: dict[str, Any]) -> str:
     last = m["stages"][-1]["sources"]
     described = {source["name"]: source for source in m["recipe"]["sources"]}
+    formats = {source["name"]: source["format"] for source in m["sources"]}
     rows = []
     for name, read in m["stages"][0]["sources"].items():
         source = described[name]
@@ -107,15 +107,18 @@ def _sources(m: dict[str, Any]) -> str:
         rows.append(
             (
                 name,
-                source.get("title", ""),
-                source.get("license"),
+                source.get("title", "not stated"),
+                formats[name],
+                source.get("license", "not stated"),
                 source.get("collected", "not stated"),
                 read["seen"],
                 kept,
                 _share(kept, read["seen"]),
             )
         )
-    text = _table(("source", "title", "license", "collected", "read", "kept", "share kept"), rows, 3)
+    text = _table(
+        ("source", "title", "read as", "license", "collected", "read", "kept", "share kept"), rows, 3
+    )
     notes = []
     for name, source in described.items():
         said = [
@@ -145,8 +148,8 @@ def _languages(m: dict[str, Any]) -> str:
         return ""
     found = [(row["language"], row["source"], row["before"], row["after"]) for row in rows]
     return (
-        "## Languages\n\nRecords by detected language, before and after what the stages removed.\n\n"
-        + _table(("language", "source", "before", "after"), found, 2)
+        "## Languages\n\nOf the records that reached the language stage: by the language it told (before), and "
+        "those in the release (after).\n\n" + _table(("language", "source", "before", "after"), found, 2)
     )
 
 
@@ -173,6 +176,7 @@ def _method(m: dict[str, Any]) -> str:
     for stage in m["recipe"]["stages"]:
         options = orjson.dumps(stage["options"], option=orjson.OPT_SORT_KEYS).decode()
         lines.append(f"1. **{stage['name']}** (version {stage['version']}): `{options}`")
+        lines += [f"   {note}" for note in stage.get("notes", ())]
     for stage in m["stages"]:
         if resolution := stage.get("resolution"):
             numbers = {key: value for key, value in resolution.items() if key != "s_curve"}

@@ -30,6 +30,17 @@ def findings(outcome: Outcome, duplicate_ids: Mapping[str, int]) -> list[dict[st
                         "examples": [],
                     }
                 )
+    for source, tally in sorted(outcome.tallies[READ].items()):
+        if not tally.seen:
+            found.append(
+                {
+                    "reason": "read/no-record",
+                    "severity": "warning",
+                    "message": f"the files of source {source} hold no record",
+                    "count": 0,
+                    "examples": [],
+                }
+            )
     for source, count in sorted(duplicate_ids.items()):
         found.append(
             {
@@ -63,6 +74,16 @@ def gates(limits: Gates, outcome: Outcome) -> list[dict[str, Any]]:
                 "value": round(losses[worst], 6),
                 "where": f"source {worst}",
                 "passed": losses[worst] <= limits.max_source_loss,
+            }
+        )
+    if limits.max_unanswered is not None:
+        judged.append(
+            {
+                "gate": "max_unanswered",
+                "limit": limits.max_unanswered,
+                "value": None,
+                "where": "this version's datasheet asks no questions",
+                "passed": None,  # not judged, which is not the same as passed
             }
         )
     return judged

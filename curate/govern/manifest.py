@@ -8,49 +8,25 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import importlib.metadata
-import platform
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from curate import __version__, rules
-from curate.errors import IntegrityError
+from curate import rules
+from curate.errors import IntegrityError, RecipeError
 from curate.io.scan import SourcePlan
 from curate.io.write import Shard, write_text
-from curate.pipeline import Outcome
+from curate.outcome import Tally
+from curate.pipeline import Outcome, software
 from curate.recipe import Recipe
-from curate.unit import READ, Tally
+from curate.unit import READ
 
 FORMAT = "https://curate.dev/manifest/1"
 NAME = "manifest.json"
 UNHASHED = ("created", "timing", "root")
-# Libraries whose version can change a release's bytes.
-_LIBRARIES = (
-    "langdetect",
-    "license-expression",
-    "numba",
-    "numpy",
-    "phonenumbers",
-    "polars",
-    "presidio-analyzer",
-    "pyarrow",
-)
 _COUNTS = ("seen", "kept", "dropped", "quarantined", "edited", "flagged")
-
-
-def software() -> dict[str, str]:
-    """Return the versions of all that the bytes of a release can depend on."""
-    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    return {
-        "curate": __version__,
-        "python": platform.python_version(),
-        "unicode": unicodedata.unidata_version,
-        **versions,
-    }
 
 
 def inputs(plans: Sequence[SourcePlan]) -> list[dict[str, Any]]:
@@ -94,6 +70,10 @@ def build(
         "recipe": resolved,
         "recipe_sha256": recipe.sha256(),
         "rules": [_rule_pack(name) for name in packs],
+        "sources": [
+            {"name": plan.source.name, "format": plan.format, "fields": dict(sorted(plan.fields.items()))}
+            for plan in plans
+        ],
         "inputs": inputs(plans),
         "stages": [
             {
@@ -138,11 +118,11 @@ def save(manifest: Mapping[str, Any], out: Path) -> None:
 
 
 def load(out: Path) -> dict[str, Any]:
-    """Read a release's manifest. Raises IntegrityError if there is none or it is not one of ours."""
+    """Read a release's manifest. Raises RecipeError if there is none, IntegrityError if it is not one of ours."""
     path = out / NAME
     if not path.is_file():
         hint = "; its run has not finished, run it again to go on" if (out / "work").is_dir() else ""
-        raise IntegrityError(f"{out}: not a release, it has no {NAME}{hint}")
+        raise RecipeError(f"{out}: not a release, it has no {NAME}{hint}")
     try:
         manifest = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:

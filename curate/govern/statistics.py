@@ -5,23 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from curate.ledger import query
+import pyarrow.parquet as pq
+
+from curate.ledger import query, scan_parquet
+from curate.record import CURATE
 
 
 def measure(folder: Path) -> dict[str, Any]:
     """Return the statistics of the tables in a folder, as the manifest holds them; rows in a fixed order."""
     import duckdb
 
-    here = str(folder).replace("'", "''")
     with duckdb.connect() as connection:
         for name in ("records", "removed"):
-            connection.execute(
-                f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{here}/{name}/part-*.parquet')"
-            )
-        columns = {row["column_name"] for row in query(connection, "DESCRIBE removed")}
+            tables = scan_parquet(folder.glob(f"{name}/part-*.parquet"))
+            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {tables}")
+        removed = pq.read_schema(next(folder.glob("removed/part-*.parquet")))
+        judged = removed.field(CURATE).type.field("facts").type.get_field_index("language") >= 0
         return {
             "licenses": query(connection, _LICENSES),
-            "languages": query(connection, _LANGUAGES if "fact:language" in columns else _LANGUAGES_KEPT),
+            "languages": query(connection, _LANGUAGES if judged else _LANGUAGES_KEPT),
             "edits": query(connection, _EDITS),
             "edited_records": query(connection, "SELECT count(edits) AS n FROM records")[0]["n"],
         }
@@ -36,8 +38,8 @@ _LANGUAGES = """
         SELECT source, language, count(*) AS before, count(*) AS after FROM records
         WHERE language IS NOT NULL GROUP BY ALL
         UNION ALL
-        SELECT source, "fact:language", count(*), 0 FROM removed
-        WHERE "fact:language" IS NOT NULL GROUP BY ALL
+        SELECT source, curate.facts.language, count(*), 0 FROM removed
+        WHERE curate.facts.language IS NOT NULL GROUP BY ALL
     ) GROUP BY source, language ORDER BY source, before DESC, language
 """
 _LANGUAGES_KEPT = """

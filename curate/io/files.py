@@ -22,7 +22,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from curate.errors import MissingExtra
-from curate.recipe import Source
+from curate.source import Source
+from curate.yamlfile import printable
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "hf": "hf"}  # URL scheme → our extra
 READ_AHEAD = 8 * 2**20  # bytes per request on remote storage, where each request costs a round trip
@@ -49,11 +50,16 @@ def expand(source: Source, folder: Path) -> tuple[list[Found], list[str]]:
         for location, problem in list_files(pattern, folder):
             if problem:
                 problems.append(f"source {source.name!r}: {problem}")
-            else:
-                shown = public(location) if is_remote(location) else _relative(location, folder, pattern)
-                held = found.get(location)
-                if held is None or shown < held.path:  # one file, matched by two patterns
-                    found[location] = Found(source.name, shown, location)
+                continue
+            shown = public(location) if is_remote(location) else _relative(location, folder, pattern)
+            # Arrow, JSON and what a release says of its inputs hold text, which not every name on a disk is.
+            if no_text := next((name for name in (shown, location) if printable(name) != name), None):
+                advice = "expected a path in UTF-8; rename it"
+                problems.append(f"{printable(no_text)}: the name is not UTF-8; {advice}")
+                continue
+            held = found.get(location)
+            if held is None or shown < held.path:  # one file, matched by two patterns
+                found[location] = Found(source.name, shown, location)
     return sorted(found.values(), key=lambda file: file.path), problems
 
 
@@ -91,7 +97,7 @@ def _list_local(pattern: str, folder: Path) -> Iterator[tuple[str, str | None]]:
                 f"{pattern!r} is a folder; expected files; write {pattern.rstrip('/') + '/**/*.jsonl'!r}",
             )
         else:
-            name = _relative(match, folder, pattern)
+            name = printable(_relative(match, folder, pattern))
             yield (
                 "",
                 f"{name}: neither a file nor a folder (a broken link, or a pipe); expected a file; mend it",
@@ -133,11 +139,13 @@ def _around(whole: Path) -> str:
     """Return what the deepest folder of a pattern that exists has in it."""
     here = next(p for p in whole.parents if p.is_dir())
     try:
-        names = sorted(p.name + "/" * p.is_dir() for p in here.iterdir() if not p.name.startswith("."))
+        inside = sorted(p for p in here.iterdir() if not p.name.startswith("."))
     except OSError as error:
-        return f"{here} cannot be listed ({why(error)})"
+        return f"{printable(here)} cannot be listed ({why(error)})"
+    names = [printable(p.name) + "/" * p.is_dir() for p in inside]
     more = [f"and {len(names) - 8} more"] if len(names) > 8 else []
-    return f"{here} has {', '.join(names[:8] + more)}" if names else f"{here} is empty"
+    has = f"has {', '.join(names[:8] + more)}" if names else "is empty"
+    return f"{printable(here)} {has}"
 
 
 def _relative(location: str, folder: Path, pattern: str) -> str:
@@ -161,10 +169,11 @@ def _locate(pattern: str, match: str) -> str:
 
 
 def _connect(location: str) -> tuple[Any, str]:
+    """Return the storage of a URL, and the path in it. Never for a local path: '::' has a meaning in a URL."""
     import fsspec
     from fsspec.registry import known_implementations
 
-    scheme = location.partition("://")[0] if "://" in location else "file"
+    scheme = location.partition("://")[0]
     try:
         fs, path = fsspec.core.url_to_fs(location)
     except ImportError:
@@ -177,6 +186,8 @@ def _connect(location: str) -> tuple[Any, str]:
 
 def size(location: str) -> int:
     """Return a file's size in bytes. Raises OSError, or what the storage library raises."""
+    if not is_remote(location):
+        return Path(location).stat().st_size
     fs, path = _connect(location)
     return int(fs.size(path))
 
@@ -184,12 +195,12 @@ def size(location: str) -> int:
 @contextmanager
 def opened(location: str) -> Iterator[BinaryIO]:
     """Open a file for reading. Raises OSError, or what the storage library raises; MissingExtra."""
-    fs, path = _connect(location)
     if is_remote(location):
+        fs, path = _connect(location)
         with fs.open(path, "rb", block_size=READ_AHEAD) as file:
             yield file
     else:
-        with Path(path).open("rb") as file:
+        with Path(location).open("rb") as file:
             yield file
 
 

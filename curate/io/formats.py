@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from curate.io.columns import Column
-from curate.recipe import Source
+from curate.source import Source
 from curate.yamlfile import nearest
 
 Format: TypeAlias = Literal["text", "alpaca", "openai", "sharegpt"]

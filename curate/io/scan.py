@@ -18,8 +18,8 @@ from curate.io.formats import TURN_KEYS, Format, Shape, settle, turn_columns
 from curate.io.layouts import Compression, Layout, layout_of, stem
 from curate.io.outline import VERSION, Probe, Segment, Survey, Task
 from curate.io.survey import probe, survey
-from curate.recipe import Source
 from curate.record import FACT, RESERVED, Kind, schema
+from curate.source import Source
 from curate.stage import Engine
 
 UNIT_BYTES = 8 * 2**20  # the least decompressed bytes in a unit, unless the file ends

@@ -6,6 +6,7 @@ it past ``shard_size`` on disk. Neither depends on how the records arrive, so ne
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from collections.abc import Sequence
@@ -109,6 +110,8 @@ class ShardWriter:
             self._close_shards()
 
     def _close_shards(self) -> None:
+        if not self._open:  # the last group filled its shard
+            return
         for file, done in zip(self._open, self.shards, strict=True):
             file.close()
             done.append(finished(file.path, file.records))
@@ -169,7 +172,7 @@ class _JsonLines:
             for name in self._texts:
                 if row[name] is not None:
                     row[name] = orjson.Fragment(row[name])
-            lines.append(orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE))
+            lines.append(orjson.dumps(row, default=plain, option=orjson.OPT_APPEND_NEWLINE))
         self._file.write(self._compressor.compress(b"".join(lines)))
 
     def size(self) -> int:
@@ -216,6 +219,22 @@ def _sizes(array: pa.Array) -> npt.NDArray[np.int64]:
     return np.full(len(array), 8, dtype=np.int64)
 
 
+def sync(folder: Path) -> None:
+    """Put a folder's names on disk for good, after files were made or renamed in it."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def plain(value: object) -> str:
+    """Return what JSON has no form for: bytes in base64 (RFC 4648), anything else as Python prints it."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
 def finished(path: Path, records: int) -> Shard:
     """Put a written file on disk for good and hash it."""
     with path.open("rb") as file:
@@ -232,3 +251,4 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+    sync(path.parent)

@@ -124,6 +124,13 @@ class Pii:
             """Tell whether any kind is hashed."""
             return "hash" in (self.operator, *self.operators.values())
 
+        def notes(self) -> list[str]:
+            """Return the kinds looked for, and what is not looked at."""
+            return [
+                f"Kinds looked for: {', '.join(self.kinds())}; no others, and no names or postal addresses.",
+                "Looked at: the text of documents and turns; not a record's id, url, author or own columns.",
+            ]
+
         def fingerprint(self) -> str | None:
             """Return what tells the secret key from another: the HMAC-SHA256 (RFC 2104) of a constant under it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -51,6 +51,10 @@ class Resolved:
     file: str
     findings: tuple[dict[str, Any], ...] = ()
     summary: dict[str, Any] = field(default_factory=dict)
+
+    def at(self, folder: Path) -> Resolved:
+        """Return the stage for a scratch folder that lies elsewhere now."""
+        return replace(self, file=str(folder / Path(self.file).name))
 
     def judge(self, batch: Batch) -> Verdict:
         """Drop the records that the file names as duplicates; state the clusters of all."""
