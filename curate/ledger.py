@@ -57,7 +57,8 @@ def rows(stage: str, place: int, batch: Batch, verdict: Verdict) -> pa.Table:
         "kept_id": pa.array([d.kept_id for d in verdict.also], pa.string()),
         "evidence": pa.array([evidence_json(d.evidence) for d in verdict.also], pa.string()),
     }
-    return pa.concat_tables([first, _table(stage, place, batch.take(further), also)])
+    both = pa.concat_tables([first, _table(stage, place, batch.take(further), also)])
+    return both.sort_by(ORDER)  # in one piece, and the rows ascend, as outcome.merged needs them to
 
 
 def _table(stage: str, place: int, batch: Batch, columns: dict[str, pa.Array]) -> pa.Table:

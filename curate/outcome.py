@@ -152,11 +152,16 @@ def merged(streams: Sequence[Iterator[pa.Table]], keys: Sequence[tuple[str, str]
     first.
     """
     waiting: list[tuple[int, int, pa.Table]] = []  # (last row of the table, stream, table)
+    reached = [-1] * len(streams)  # the last row that each stream has brought
 
     def fetch(stream: int) -> None:
         table = next(streams[stream], None)
         if table is not None:
-            heapq.heappush(waiting, (pc.max(table["_row"]).as_py(), stream, table))
+            least, most = pc.min_max(table["_row"]).as_py().values()
+            if least <= reached[stream]:
+                raise ValueError(f"row {least} of stream {stream} comes after row {reached[stream]}")
+            reached[stream] = most
+            heapq.heappush(waiting, (most, stream, table))
 
     for stream in range(len(streams)):
         fetch(stream)

@@ -35,9 +35,12 @@ class Shout(_Toy):
     def judge(self, batch: Batch) -> Verdict:
         texts = record.texts(batch)
         facts = pa.record_batch({"length": pa.array([len(t) for t in texts], pa.int64())})
-        if record.kind(batch) == "messages":
-            return Verdict.of(batch.num_rows, facts=facts)
         edits = []
+        for i, text in enumerate(texts):
+            if "river" in text:  # two decisions on one record: the second is noted beside the first
+                edits += [Decision(i, "flag", "shout/wet"), Decision(i, "flag", "shout/deep")]
+        if record.kind(batch) == "messages":
+            return Verdict.of(batch.num_rows, edits, facts=facts)
         for i, text in enumerate(texts):
             if "secret" in text:
                 edits.append(
