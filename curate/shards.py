@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import ledger, record
+from curate.io.cells import is_json_text, json_text
+from curate.io.columns import JSON_TEXT
 from curate.io.scan import SourcePlan
-from curate.io.write import JSON_TEXT, Format, Shard, ShardWriter, Stream, is_json_text, plain
+from curate.io.write import Format, Shard, ShardWriter, Stream
 from curate.outcome import batches, files, merged, schema_of
 from curate.pipeline import Chain
 from curate.record import FACT
@@ -153,7 +154,7 @@ def _as_text(name: str) -> pa.Field:
 def _fitted(values: pa.Array, field: pa.Field, was: pa.Field) -> pa.Array:
     """Return a column's values in the type that the release gives the column."""
     if is_json_text(field) and not is_json_text(was):
-        texts = [None if v is None else orjson.dumps(v, default=plain).decode() for v in values.to_pylist()]
+        texts = [None if v is None else json_text(v) for v in values.to_pylist()]
         return pa.array(texts, pa.string())
     return values if values.type == field.type else values.cast(field.type)
 

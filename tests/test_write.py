@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.io import write
+from curate.io.columns import JSON_TEXT
 from curate.io.write import Format, ShardWriter, Stream
 from curate.record import MESSAGES
 
@@ -26,7 +27,7 @@ TABLE = pa.table(
         "meta": pa.array([f'{{"n":{i}}}' for i in range(3000)]),
     },
     schema=pa.schema(
-        [("id", pa.string()), ("text", pa.string()), pa.field("meta", pa.string(), metadata=write.JSON_TEXT)]
+        [("id", pa.string()), ("text", pa.string()), pa.field("meta", pa.string(), metadata=JSON_TEXT)]
     ),
 )
 SIDE = pa.table({"n": list(range(3000))})

@@ -23,7 +23,7 @@ from curate.pipeline import Outcome, software
 from curate.recipe import Recipe
 from curate.unit import READ
 
-FORMAT = "https://curate.dev/manifest/1"
+FORMAT = "curate-manifest/1"
 NAME = "manifest.json"
 UNHASHED = ("created", "timing", "root")
 _COUNTS = ("seen", "kept", "dropped", "quarantined", "edited", "flagged")

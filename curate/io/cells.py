@@ -191,10 +191,11 @@ def is_json_text(field: pa.Field) -> bool:
 
 def json_text(value: Any) -> str:
     """Return a value as JSON, keys in their order; what JSON lacks as a string, bytes in base64."""
-    return orjson.dumps(value, default=_foreign, option=orjson.OPT_NON_STR_KEYS).decode()
+    return orjson.dumps(value, default=foreign, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def _foreign(value: Any) -> str:
+def foreign(value: Any) -> str:
+    """Return what JSON has no form for: bytes in base64 (RFC 4648), anything else as Python prints it."""
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 

@@ -6,7 +6,6 @@ it past ``shard_size`` on disk. Neither depends on how the records arrive, so ne
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 from collections.abc import Sequence
@@ -22,12 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
+from curate.io.cells import foreign, is_json_text
+
 Format: TypeAlias = Literal["parquet", "jsonl.zst"]
 
 GROUP_BYTES = 16 * 10**6  # of content: small enough to buffer, large enough to compress and scan well
 GROUP_RECORDS = 16_384
 ZSTD_LEVEL = 3  # zstd's own default: past it, size falls slowly and time grows fast
-JSON_TEXT = {b"curate.json": b"1"}  # field metadata: the strings are JSON values of the input
 _DICTIONARY = (
     "source",
     "stage",
@@ -172,7 +172,7 @@ class _JsonLines:
             for name in self._texts:
                 if row[name] is not None:
                     row[name] = orjson.Fragment(row[name])
-            lines.append(orjson.dumps(row, default=plain, option=orjson.OPT_APPEND_NEWLINE))
+            lines.append(orjson.dumps(row, default=foreign, option=orjson.OPT_APPEND_NEWLINE))
         self._file.write(self._compressor.compress(b"".join(lines)))
 
     def size(self) -> int:
@@ -183,11 +183,6 @@ class _JsonLines:
 
 
 _FILES: dict[Format, Any] = {"parquet": _Parquet, "jsonl.zst": _JsonLines}
-
-
-def is_json_text(field: pa.Field) -> bool:
-    """Tell whether a column's strings are JSON values of the input, to be written back as such."""
-    return bool((field.metadata or {}).get(b"curate.json"))
 
 
 def record_sizes(table: pa.Table) -> npt.NDArray[np.int64]:
@@ -228,11 +223,6 @@ def sync(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def plain(value: object) -> str:
-    """Return what JSON has no form for: bytes in base64 (RFC 4648), anything else as Python prints it."""
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def finished(path: Path, records: int) -> Shard:
