@@ -12,13 +12,9 @@ skips it, and a change late in the recipe leaves the earlier segments' units in 
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import importlib.metadata
 import itertools
 import pickle
-import platform
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,29 +23,16 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from curate import __version__
 from curate.errors import StageError
 from curate.io.scan import SourcePlan, Unit
 from curate.outcome import Tally, batches, tallies
 from curate.recipe import StageSpec
 from curate.record import Batch
+from curate.software import software
 from curate.stage import Barrier, Engine, Stage
 from curate.unit import READ, UnitTask, run_unit
 
 FORMAT = "2"  # of the folders under work/; raised when they change
-# Libraries whose version can change a release's bytes.
-_LIBRARIES = (
-    "langdetect",
-    "license-expression",
-    "numba",
-    "numpy",
-    "orjson",
-    "phonenumbers",
-    "polars",
-    "presidio-analyzer",
-    "pyarrow",
-    "zstandard",
-)
 
 
 @dataclass(frozen=True)
@@ -177,17 +160,6 @@ def _chains(plan: SourcePlan) -> list[Chain]:
         if following.unit.file.path == chain.unit.file.path:
             chain.ends = following.unit.first_row
     return chains
-
-
-@functools.cache
-def software() -> dict[str, str]:
-    """Return the versions of all that the bytes of a release can depend on."""
-    return {
-        "curate": __version__,
-        "python": platform.python_version(),
-        "unicode": unicodedata.unidata_version,
-        **{name: importlib.metadata.version(name) for name in _LIBRARIES},
-    }
 
 
 def _origin(chain: Chain) -> tuple[SourcePlan, Unit]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate import folder as out_folder
 from curate import inspect, ledger, pipeline, shards
+from curate.doubled import DUPLICATE_ID
 from curate.engine.local import LocalEngine, Tick, cores
 from curate.errors import IntegrityError, RecipeError
 from curate.forecast import Plan, forecast
@@ -23,6 +24,7 @@ from curate.io.scan import SourcePlan, scan
 from curate.io.write import write_text
 from curate.recipe import Recipe
 from curate.recipe import load as load_recipe
+from curate.software import software
 from curate.source import parse_size
 from curate.unit import READ
 
@@ -168,7 +170,7 @@ def _write(
     for source, count in written.duplicate_ids.items():  # seen only now that every id is known
         tally = outcome.tallies[READ][source]
         tally.flagged += count
-        tally.reasons[shards.DUPLICATE_ID] += count
+        tally.reasons[DUPLICATE_ID] += count
     measured = statistics.measure(staging)
     found = [*outcome.findings, *alarms.findings(outcome, written.duplicate_ids)]
     gates = alarms.gates(recipe.gates, outcome)
@@ -239,7 +241,7 @@ def _up_to_date(out: Path, recipe: Recipe, plans: tuple[SourcePlan, ...]) -> Rel
         return None
     same = (
         held.manifest["recipe_sha256"] == recipe.sha256()
-        and held.manifest["software"] == pipeline.software()
+        and held.manifest["software"] == software()
         and held.manifest["inputs"] == manifests.inputs(plans)
         and held.manifest["root"] == manifests.root(held.manifest)
     )

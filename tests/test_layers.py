@@ -9,13 +9,13 @@ PACKAGE = Path(__file__).parent.parent / "curate"
 # Each line may import from itself and from the lines above it.
 LAYERS = """
 errors
-record rules licenses licensenames kernels yamlread yamlfile
+record rules licenses licensenames kernels software yamlread yamlfile
 stage
 source
 recipe io ledger
 stages engine
 outcome unit pipeline
-shards forecast inspect
+doubled shards forecast inspect
 govern
 folder
 release

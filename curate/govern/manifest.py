@@ -19,8 +19,9 @@ from curate.errors import IntegrityError, RecipeError
 from curate.io.scan import SourcePlan
 from curate.io.write import Shard, write_text
 from curate.outcome import Tally
-from curate.pipeline import Outcome, software
+from curate.pipeline import Outcome
 from curate.recipe import Recipe
+from curate.software import software
 from curate.unit import READ
 
 FORMAT = "curate-manifest/1"
