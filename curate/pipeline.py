@@ -53,6 +53,11 @@ class Segment:
         names += [f"{self.sketches.name}: sketch"] if self.sketches else []
         return " → ".join(names)
 
+    def resolved(self) -> list[dict[str, Any]]:
+        """Return what the segment's stages are made of: the same for each of its units."""
+        specs = [*self.stages, *([self.sketches] if self.sketches else [])]
+        return [spec.resolved() for spec in specs]
+
 
 @dataclass
 class Chain:
@@ -127,9 +132,10 @@ def execute(
             names.insert(0, segment.resolves.name)
         barrier = _build(segment.sketches) if segment.sketches else None
         _must_travel(local)
+        does = segment.resolved()
         tasks = [
             UnitTask(
-                folder=work / "units" / _unit_key(chain, segment, digest),
+                folder=work / "units" / _unit_key(chain, does, digest),
                 origin=_origin(chain) if segment.index == 0 else None,
                 previous=chain.folders[-1] if chain.folders else None,
                 places=tuple(places[name] for name in names),
@@ -195,8 +201,8 @@ def _hash(*parts: Any) -> str:
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def _unit_key(chain: Chain, segment: Segment, digest: str) -> str:
-    """Return a name that changes whenever the unit's outcome can."""
+def _unit_key(chain: Chain, does: Sequence[dict[str, Any]], digest: str) -> str:
+    """Return a name that changes whenever the unit's outcome can. does: the segment's resolved stages."""
     if chain.folders:
         read: Any = chain.folders[-1].name
     else:
@@ -207,8 +213,7 @@ def _unit_key(chain: Chain, segment: Segment, digest: str) -> str:
             [unit.file.path, unit.file.sha256, unit.start, unit.stop, unit.first_row],
             plan.stems.get(unit.file.path),
         ]
-    specs = [*segment.stages, *([segment.sketches] if segment.sketches else [])]
-    return _hash(FORMAT, software(), read, digest, [spec.resolved() for spec in specs])
+    return _hash(FORMAT, software(), read, digest, does)
 
 
 @dataclass(frozen=True)
