@@ -3,13 +3,17 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: run test lint bench clean lock
+.PHONY: run test lint bench-dedup clean lock
 
 run: .venv
 	$(BIN)/python -m curate.demo demo
 
 test: .venv lint
 	$(BIN)/pytest -n $(WORKERS)
+
+# Deduplication beside six other tools, each in an environment of its own: DATA and WORK are folders.
+bench-dedup: .venv
+	$(BIN)/python benchmarks/dedup.py $(DATA) $(WORK)
 
 lint: .venv
 	$(BIN)/ruff check .
@@ -19,13 +23,13 @@ lint: .venv
 # Pinned by constraints.txt; made anew when what it installs changes.
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,semantic]'
 	touch .venv
 
 # Write constraints.txt from pyproject.toml (after a change of its dependencies).
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet --editable '.[dev,s3]'
+	.venv-lock/bin/pip install --quiet --editable '.[dev,s3,semantic]'
 	(echo '# Exact versions of everything a checkout installs; `make lock` writes it.'; \
 	 echo 'torch==2.13.0'; .venv-lock/bin/pip freeze --exclude-editable --exclude torch) > constraints.txt
 	rm -rf .venv-lock

@@ -181,6 +181,8 @@ def satisfied(expression: str | None, allowed: frozenset[str]) -> bool:
 
 def rank(expression: str | None) -> int:
     """Return how much is asked, 0 nothing … 100 unknown: the most of AND's operands, the least of OR's."""
+    if expression is None:
+        return UNKNOWN_RANK
     found: int | None = _answer(expression, lambda key: get(key).rank, max, min)
     return UNKNOWN_RANK if found is None else found
 

@@ -29,6 +29,7 @@ from curate.io.write import sync
 from curate.record import Batch
 
 REPORT = "report.json"
+SKETCH = "sketch"
 
 
 @dataclass
@@ -87,9 +88,12 @@ class Writer:
     def create(self, name: str, schema: pa.Schema) -> None:
         """Begin a file, unless there is one of that name."""
         if name not in self._writers:
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
             path = str(self.folder / f"{name}.arrow")
-            self._writers[name] = pa.ipc.new_stream(path, schema, options=options)
+            if name == SKETCH:  # is read column by column, again and again: mapped, so not compressed
+                self._writers[name] = pa.ipc.new_file(path, schema)
+            else:
+                options = pa.ipc.IpcWriteOptions(compression="lz4")
+                self._writers[name] = pa.ipc.new_stream(path, schema, options=options)
             self._schemas[name] = schema
 
     def close(self, tallies: dict[str, Tally]) -> None:
@@ -137,6 +141,13 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]
     with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file, options=options) as stream:
         for batch in stream:
             yield batch if columns is None else batch.select(list(columns))
+
+
+def mapped(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a sketch file as a table whose columns lie in the file: only what is used is read."""
+    with pa.memory_map(str(path)) as file:
+        found = pa.ipc.open_file(file).read_all()
+    return found if columns is None else found.select(list(columns))
 
 
 def schema_of(path: Path) -> pa.Schema:

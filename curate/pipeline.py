@@ -25,14 +25,14 @@ import pyarrow as pa
 
 from curate.errors import StageError
 from curate.io.scan import SourcePlan, Unit
-from curate.outcome import Tally, batches, tallies
+from curate.outcome import SKETCH, Tally, batches, mapped, tallies
 from curate.recipe import StageSpec
 from curate.record import Batch
 from curate.software import software
 from curate.stage import Barrier, Engine, Stage
 from curate.unit import READ, UnitTask, run_unit
 
-FORMAT = "2"  # of the folders under work/; raised when they change
+FORMAT = "3"  # of the folders under work/; raised when they change
 
 
 @dataclass(frozen=True)
@@ -224,11 +224,7 @@ class Part:
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the sketches, one row per record, with ``id source _path _row`` in front."""
-        path = self.folder / "sketch.arrow"
-        if not path.is_file():
-            return pa.table({})
-        found = pa.Table.from_batches(list(batches(path)))
-        return found if columns is None else found.select(list(columns))
+        return mapped(self.folder / f"{SKETCH}.arrow", columns)
 
     def records(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """Read the records back, in the order of the sketches."""
@@ -253,7 +249,7 @@ def _resolve(
     final = work / "resolved" / digest
     if not (final / "stage.pickle").is_file():
         final.mkdir(parents=True, exist_ok=True)
-        parts = tuple(Part(folder) for folder in folders if (folder / "sketch.arrow").is_file())
+        parts = tuple(Part(folder) for folder in folders if (folder / f"{SKETCH}.arrow").is_file())
         stage = barrier.resolve(AllSketches(parts, final, memory), engine)
         partial = final / "stage.pickle.partial"
         partial.write_bytes(

@@ -28,12 +28,14 @@ from curate.yamlfile import NAME, YamlFile, allowed
 from curate.yamlread import Loc, shown
 
 STAGES = {  # ours; others come from the entry-point group or as package.module:Class
+    "boilerplate": "curate.stages.boilerplate:Boilerplate",
     "conversation": "curate.stages.conversation:Conversation",
     "exact": "curate.stages.exact:Exact",
     "language": "curate.stages.language:Language",
     "license": "curate.stages.license:License",
     "minhash": "curate.stages.minhash:MinHash",
     "pii": "curate.stages.pii:Pii",
+    "semantic": "curate.stages.semantic:Semantic",
 }
 ENTRY_POINTS = "curate.stages"
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -160,14 +162,14 @@ def load(path: str | Path) -> Recipe:
     if (beside := str(path.parent.resolve())) not in sys.path:
         sys.path.append(beside)  # where a recipe's own stage module lies; last, so that it hides nothing
     sources = read_sources(file, path.parent, problems)
-    stages = _stages(file, problems)
+    stages = _stages(file, path.parent, problems)
     if problems or head is None:
         raise RecipeError(sorted(set(problems), key=_line))
     ordered = tuple(sorted(sources, key=lambda source: source.name))
     return Recipe(path, head.name, head.version, ordered, tuple(stages), head.output, head.gates, head.tune)
 
 
-def _stages(file: YamlFile, problems: list[str]) -> list[StageSpec]:
+def _stages(file: YamlFile, folder: Path, problems: list[str]) -> list[StageSpec]:
     entries = file.data.get("stages")
     specs: list[StageSpec] = []
     named: dict[str, Loc] = {}
@@ -196,7 +198,7 @@ def _stages(file: YamlFile, problems: list[str]) -> list[StageSpec]:
                 )
             )
         named.setdefault(cls.name, loc)
-        checked = file.validate(cls.Options, {} if options is None else options, loc, problems)
+        checked = file.validate(cls.Options, {} if options is None else options, loc, problems, folder)
         if checked is None:
             continue
         try:

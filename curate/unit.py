@@ -24,7 +24,7 @@ from curate.engine.local import report
 from curate.errors import CurateError, StageError
 from curate.io.read import Fault, read
 from curate.io.scan import SourcePlan, Unit
-from curate.outcome import Tally, Writer, batches, commit, is_done, schema_of
+from curate.outcome import SKETCH, Tally, Writer, batches, commit, is_done, schema_of
 from curate.record import FACT, Batch
 from curate.stage import Barrier, Decision, Stage, Verdict
 
@@ -185,7 +185,7 @@ class _Work:
         tally.seconds += time.process_time() - started
         names = ["id", "source", "_path", "_row"]
         columns = [*batch.select(names).columns, *sketch.columns]
-        self.out.append("sketch", pa.record_batch(columns, [*names, *sketch.schema.names]))
+        self.out.append(SKETCH, pa.record_batch(columns, [*names, *sketch.schema.names]))
 
 
 def _verdict(stage: Stage, batch: Batch, tally: Tally) -> Verdict:

@@ -53,10 +53,15 @@ class YamlFile:
         """Return ``file:line: key.path: message``, with the line of the nearest key that exists."""
         return yamlread.located(self.name, self.line(loc), loc, message)
 
-    def validate(self, model: type[M], data: Any, loc: Loc, problems: list[str]) -> M | None:
-        """Check data that stands at loc against a model; append what is wrong to problems, all of it."""
+    def validate(
+        self, model: type[M], data: Any, loc: Loc, problems: list[str], folder: Path | None = None
+    ) -> M | None:
+        """Check data that stands at loc against a model; append what is wrong to problems, all of it.
+
+        ``folder`` is what relative paths in the data are relative to; validators find it in their context.
+        """
         try:
-            return model.model_validate(data)
+            return model.model_validate(data, context=None if folder is None else {"folder": folder})
         except ValidationError as error:
             problems += [self.at(loc + _clean(e["loc"]), _message(e, model)) for e in error.errors()]
             return None

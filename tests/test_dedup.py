@@ -22,7 +22,7 @@ from reference.sketches import chat
 
 from curate import record
 from curate.engine.local import LocalEngine
-from curate.kernels import parts
+from curate.kernels import parts, text
 from curate.record import Batch
 from curate.stages.exact import Exact
 from curate.stages.minhash import MinHash
@@ -267,20 +267,28 @@ def test_evidence_names_the_twin_the_similarities_and_the_cluster_and_no_text() 
         ({"text": LONG, "license": "CC0-1.0"}, {"text": LONG + " and more", "license": "CC-BY-SA-4.0"}),
         ({"text": LONG, "license": "CC-BY-NC-4.0"}, {"text": LONG, "license": None}),
         ({"text": LONG + " and more"}, {"text": LONG}),
-        ({"text": f"a{LONG}", "_sha256": "0" * 64}, {"text": f"b{LONG}", "_sha256": "f" * 64}),
         ({"text": LONG, "source": "a"}, {"text": LONG, "source": "b"}),
         ({"text": LONG, "_path": "a"}, {"text": LONG, "_path": "b"}),
         ({"text": LONG, "_row": 9}, {"text": LONG, "_row": 10}),
     ],
-    ids=["license", "known license", "length", "hash", "source", "file", "row"],
+    ids=["license", "known license", "length", "source", "file", "row"],
 )  # fmt: skip
-def test_the_survivor_has_fewest_obligations_then_the_most_text_then_the_first_hash_and_place(
+def test_the_survivor_has_fewest_obligations_then_the_most_text_then_the_first_place(
     better: dict[str, Any], worse: dict[str, Any]
 ) -> None:
     lines = [{"id": "better", "_row": 1, **better}, {"id": "worse", "_row": 2, **worse}]
     for order in (lines, lines[::-1]):
         found = said(near(), [sketches.batch([line]) for line in order])
         assert (found["worse"]["action"], found["worse"]["kept_id"]) == ("drop", "better")
+
+
+def test_of_texts_as_good_and_as_long_one_stays_whatever_their_order_and_place() -> None:
+    stayed = set()
+    for lines in permutations([f"{letter}{LONG}" for letter in "abc"]):
+        batch = sketches.batch([{"text": line} for line in lines])
+        found = said(near(), [batch])
+        stayed |= {lines[i] for i, line in enumerate(found.values()) if line["action"] == "keep"}
+    assert len(stayed) == 1
 
 
 def corpus(records: int = 120) -> list[Batch]:
@@ -427,8 +435,12 @@ def test_prompts_and_responses_are_those_of_the_record_module(
     conversations: list[list[tuple[str, str]]], skipped: int
 ) -> None:
     batch = sketches.batch([turns(*conversation) for conversation in conversations]).slice(skipped)
-    got = [part.to_pylist() for part in parts.split(batch)]
-    assert got == [[dedup.normalise(text) for text in side] for side in record.prompts_and_responses(batch)]
+    found = parts.Shingling(2, "both").sets(batch)
+    for side, salt, part in zip(record.prompts_and_responses(batch), text.SALTS, (0, 1), strict=True):
+        got = [found.hashes[bounds[part] : bounds[part + 1]].tolist() for bounds in found.bounds]
+        assert got == [
+            list(dict.fromkeys(dedup.shingles(dedup.normalise(one), 2, int(salt)))) for one in side
+        ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 from fractions import Fraction
-from itertools import pairwise
+from itertools import combinations, pairwise, zip_longest
 from pathlib import Path
 from unittest import mock
 
@@ -16,9 +16,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from reference import dedup
+from reference import dedup, sketches
 
-from curate.kernels import chars, cluster, compiled, jit, minhash, sets, text
+from curate.kernels import chars, cluster, jit, minhash, parts, text
 from curate.kernels.minhash import Bands
 
 U64_MAX = 2**64 - 1
@@ -94,12 +94,12 @@ def test_character_classes_follow_python_and_the_characters_names() -> None:
 @given(
     st.lists(TEXTS, max_size=5),
     st.integers(1, 6),
-    st.sampled_from([text.PROMPT, text.RESPONSE]),
+    st.sampled_from([*text.SALTS]),
     st.booleans(),
 )
 @settings(deadline=None)
-@example(["a b c d e", "中文字符测", "กิปู", "😀", "", "c++", "c#", "a b c d"], 5, text.RESPONSE, False)
-@example(["[ < ( > ] )", "a+b=c·2", "(((((", "é\u0301 +\u0301 x", "c#"], 3, text.RESPONSE, True)
+@example(["a b c d e", "中文字符测", "กิปู", "😀", "", "c++", "c#", "a b c d"], 5, text.SALTS[1], False)
+@example(["[ < ( > ] )", "a+b=c·2", "(((((", "é\u0301 +\u0301 x", "c#"], 3, text.SALTS[1], True)
 def test_shingles_equal_the_twins(texts: list[str], ngram: int, salt: np.uint64, symbols: bool) -> None:
     clean = normalised(texts)
     hashes, offsets = text.shingles(clean, ngram, salt, symbols=symbols)
@@ -138,7 +138,7 @@ def test_short_texts_are_compared_exactly(one: str, other: str) -> None:
 
 def test_a_short_text_never_equals_a_shingle_of_a_long_one_and_parts_never_meet() -> None:
     clean = normalised(["a b c d e", "a b c d"])
-    found = [text.shingles(clean, 5, salt)[0].tolist() for salt in (text.PROMPT, text.RESPONSE)]
+    found = [text.shingles(clean, 5, salt)[0].tolist() for salt in text.SALTS]
     assert len({*found[0], *found[1]}) == 4
     assert not {*found[0], *found[1]} & {*text.shingles(clean, 4)[0].tolist()}
 
@@ -208,31 +208,49 @@ def test_an_impossible_recall_is_an_error_that_names_what_would_do() -> None:
 
 def test_a_small_set_is_similar_only_to_itself() -> None:
     assert [minhash.small_set_limit(t) for t in (0.1, 0.5, 0.8, 0.9)] == [0, 0, 3, 8]
-    sets = [[1, 2, 3], [3, 3, 2, 1, 1], [1, 2, 4], [1, 2, 3, 4], [9, 8, 7, 6], [], [0], [U64_MAX]]
-    digests = minhash.small_set_digests(*flat(sets), 0.8).tolist()
-    assert digests[0] == digests[1]
-    assert digests[3] == digests[4] == 0
-    assert len(set(digests)) == len(sets) - 2
 
 
-def test_no_shingle_hash_and_no_band_key_is_special() -> None:
-    keys = np.array([0, 5, U64_MAX, 0, 7, U64_MAX], np.uint64)
-    groups = cluster.buckets(keys)
-    assert groups[0] == groups[3] >= 0
-    assert groups[2] == groups[5] >= 0
-    assert groups[0] != groups[2]
-    assert groups[[1, 4]].tolist() == [-1, -1]
-    hashes, offsets = flat([[0, U64_MAX, 0], [U64_MAX, 0], []])
-    bounds = np.empty_like(offsets)
-    compiled.sort_sets(hashes, offsets, bounds)
-    assert hashes[:4].tolist() == [0, U64_MAX, 0, U64_MAX]
-    assert bounds.tolist() == [0, 2, 4, 4]
-    assert compiled.jaccard(hashes, 0, 2, 2, 4, 0.8) == 1.0
-    assert compiled.jaccard(hashes, 0, 2, 4, 4, 0.8) == -1.0
-    assert compiled.jaccard(hashes, 4, 4, 4, 4, 0.8) == 1.0
+@given(st.lists(HASHES, max_size=60))
+@settings(deadline=None)
+@example([0, 5, U64_MAX, 0, 7, U64_MAX])
+@example([1] * 40)
+def test_groups_are_those_of_equal_keys_and_no_key_is_special(keys: list[int]) -> None:
+    with mock.patch.object(cluster, "_PART_KEYS", 4):
+        found = cluster.group(np.array(keys, np.uint64))
+    got = [part.tolist() for part in np.split(found.members, found.ends[:-1])] if len(found.ends) else []
+    expected = [[i for i, other in enumerate(keys) if other == key] for key in set(keys)]
+    assert sorted(got) == sorted(group for group in expected if len(group) > 1)
 
 
-SMALL_SETS = st.sets(st.integers(0, 9), max_size=8)
+def test_buckets_of_the_same_members_are_looked_at_once() -> None:
+    one = cluster.group(np.array([4, 4, 9, 9, 9], np.uint64))
+    other = cluster.group(np.array([7, 7, 1, 2, 1], np.uint64))
+    both = cluster.merge([one, other, cluster.group(np.empty(0, np.uint64))])
+    got = [part.tolist() for part in np.split(both.members, both.ends[:-1])]
+    assert sorted(got) == [[0, 1], [2, 3, 4], [2, 4]]
+
+
+SMALL_SETS = st.sets(st.one_of(st.integers(0, 9), st.sampled_from([U64_MAX, 1 << 63, 3 << 60])), max_size=8)
+FOUR_SETS = st.tuples(SMALL_SETS, SMALL_SETS, SMALL_SETS, SMALL_SETS)
+
+
+def sets_of(records: list[tuple[set[int], ...]]) -> parts.Sets:
+    """Return records' four sets as the kernels have them: prompts and responses have no shingle in common."""
+    apart = [[{h ^ (part % 2 << 40) for h in view} for part, view in enumerate(record)] for record in records]
+    hashes, offsets = flat([sorted(view) for record in apart for view in record])
+    bounds = np.column_stack([offsets[:-1].reshape(-1, 4), offsets[4::4]])
+    bitmaps = np.zeros((len(records), parts.BITMAP), np.uint64)
+    for record, views in enumerate(apart):
+        for place in {h >> 54 for view in views[:2] for h in view}:
+            bitmaps[record, place // 64] |= np.uint64(1 << place % 64)
+    return parts.Sets(hashes, bounds, bitmaps)
+
+
+def together(records: list[tuple[set[int], ...]], threshold: float, window: int) -> cluster.Clustering:
+    """Cluster records that all share one bucket, in their order."""
+    order = np.arange(len(records))
+    ends = np.array([len(records)] if records else [], np.int64)
+    return cluster.represent(order, ends, order, sets_of(records), threshold, window)
 
 
 @given(SMALL_SETS, SMALL_SETS, st.sampled_from([0.1, 0.25, 0.5, 2 / 3, 0.8, 1.0]))
@@ -240,19 +258,10 @@ SMALL_SETS = st.sets(st.integers(0, 9), max_size=8)
 def test_jaccard_is_exact_at_and_around_the_threshold(
     one: set[int], other: set[int], threshold: float
 ) -> None:
-    hashes, offsets = flat([sorted(one), sorted(other)])
     expected = float(dedup.jaccard(one, other))
-    got = compiled.jaccard(hashes, offsets[0], offsets[1], offsets[1], offsets[2], threshold)
-    assert got == (expected if expected >= threshold else -1.0)
-
-
-def bounds_of(offsets: text.Offsets) -> text.Offsets:
-    """Return the bounds [n, VIEWS + 1] of records whose views lie one after the other."""
-    views = sets.VIEWS
-    return np.column_stack([offsets[:-1].reshape(-1, views), offsets[views::views]])
-
-
-FOUR_SETS = st.tuples(SMALL_SETS, SMALL_SETS, SMALL_SETS, SMALL_SETS)
+    got = together([(one, set(), one, set()), (other, set(), other, set())], threshold, 1000)
+    assert got.kept_by.tolist() == [-1, 0 if expected >= threshold else -1]
+    assert got.similarity[1, 0] == (expected if expected >= threshold else 0)
 
 
 @given(st.lists(FOUR_SETS, max_size=12), st.sampled_from([0.2, 0.5, 0.8]), st.sampled_from([0, 4, 100]))
@@ -260,10 +269,8 @@ FOUR_SETS = st.tuples(SMALL_SETS, SMALL_SETS, SMALL_SETS, SMALL_SETS)
 def test_clusters_are_those_of_brute_force_when_all_records_meet(
     records: list[tuple[set[int], ...]], threshold: float, short: int
 ) -> None:
-    hashes, offsets = flat([sorted(view) for record in records for view in record])
-    together = np.zeros((len(records), 1), np.int32)
     with mock.patch.object(cluster, "SHORT", short):
-        got = cluster.represent(together, np.array([1]), hashes, bounds_of(offsets), threshold, 1000)
+        got = together(records, threshold, 1000)
 
     def alike(i: int, j: int) -> Fraction:
         one, other = records[i], records[j]
@@ -282,15 +289,68 @@ def test_clusters_are_those_of_brute_force_when_all_records_meet(
 
 
 def test_what_a_large_bucket_leaves_out_is_counted() -> None:
-    members = [[10 * i + k for k in range(4)] for i in range(6)]  # nothing in common …
-    members.append(list(members[0]))  # … but with the first, which has left the window
-    hashes, offsets = flat([view for one in members for view in (one, [], one, [])])
-    bounds = bounds_of(offsets)
-    together = np.zeros((7, 1), np.int32)
-    wide = cluster.represent(together, np.array([1]), hashes, bounds, 0.8, 6)
+    members = [{10 * i + k for k in range(4)} for i in range(6)]  # nothing in common …
+    members.append(set(members[0]))  # … but with the first, which has left the window
+    records: list[tuple[set[int], ...]] = [(one, set(), one, set()) for one in members]
+    wide = together(records, 0.8, 6)
     assert (wide.kept_by[6], wide.capped, wide.skipped) == (0, 0, 0)
-    narrow = cluster.represent(together, np.array([1]), hashes, bounds, 0.8, 2)
+    narrow = together(records, 0.8, 2)
     assert (narrow.kept_by[6], narrow.capped, narrow.skipped) == (-1, 1, 1 + 2 + 3 + 4)
+
+
+@given(
+    st.lists(TEXTS, max_size=6), st.lists(TEXTS, max_size=6), st.sampled_from(["both", "prompt", "response"])
+)
+@settings(deadline=None)
+def test_sets_are_the_twins_of_each_part(prompts: list[str], answers: list[str], on: parts.On) -> None:
+    records = list(zip_longest(prompts, answers, fillvalue=""))
+    if not records:
+        return
+    got = parts.Shingling(2, on).sets(sketches.batch([sketches.chat(*record) for record in records]))
+    for bounds, bitmap, record in zip(got.bounds, got.bitmaps, records, strict=True):
+        normal = [dedup.normalise(one) for one in record]
+        if on != "both" and normal[0 if on == "prompt" else 1]:
+            normal[1 if on == "prompt" else 0] = ""
+        views = [dedup.shingles(one, 2, int(salt)) for one, salt in zip(normal, text.SALTS, strict=True)]
+        views += [
+            dedup.shingles(one, 2, int(salt), True) for one, salt in zip(normal, text.SALTS, strict=True)
+        ]
+        assert [got.hashes[a:b].tolist() for a, b in pairwise(bounds)] == [
+            list(dict.fromkeys(v)) for v in views
+        ]
+        marked = {place for place in range(1024) if int(bitmap[place // 64]) >> place % 64 & 1}
+        assert marked == {h >> 54 for view in views[:2] for h in view}
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.integers(1, 4))
+@settings(deadline=None)
+def test_band_keys_are_equal_where_signature_and_small_sets_are(texts: list[str], rows: int) -> None:
+    batch = sketches.batch([{"text": one} for one in texts])
+    cut = Bands(8 // rows, rows)
+    keys = parts.Shingling(2, "both").band_keys(batch, 0.8, cut, 8, 1)
+    sets = [sorted({*dedup.shingles(dedup.normalise(one), 2)}) for one in texts]
+    drawn = [dedup.signature(members, 8, 1) for members in sets]
+    for i, j in combinations(range(len(texts)), 2):
+        small = min(len(sets[i]), len(sets[j])) <= minhash.small_set_limit(0.8)
+        for band in range(cut.bands):
+            part = slice(band * rows, (band + 1) * rows)
+            same = drawn[i][part] == drawn[j][part] and (not small or sets[i] == sets[j])
+            assert (keys[band, i] == keys[band, j]) == same
+
+
+def test_a_text_longer_than_the_room_and_one_that_needs_its_context_are_read_again() -> None:
+    grows = "ﷺ" * 5000  # one character becomes eighteen
+    marks = "e\u0301 " * 3000
+    got, offsets = text.shingles(pa.array([grows, "a b", marks]), 2)
+    for index, one in enumerate([grows, "a b", marks]):
+        assert got[offsets[index] : offsets[index + 1]].tolist() == dedup.shingles(dedup.normalise(one), 2)
+
+
+def test_a_text_of_many_words_and_one_endless_word_are_cut_in_blocks() -> None:
+    texts = [" ".join(f"w{i}" for i in range(9000)), "x" * 200_000, "a " * 5000 + "y" * 70_000 + " b c"]
+    got, offsets = text.shingles(pa.array(texts), 3)
+    for index, one in enumerate(texts):
+        assert got[offsets[index] : offsets[index + 1]].tolist() == dedup.shingles(dedup.normalise(one), 3)
 
 
 def test_compiled_code_is_cached_beside_the_source_else_in_the_users_cache_else_in_a_fresh_folder(
@@ -298,12 +358,21 @@ def test_compiled_code_is_cached_beside_the_source_else_in_the_users_cache_else_
 ) -> None:
     blocked = tmp_path / "file"
     blocked.touch()  # a folder cannot be made below a file, not even by root
-    assert jit.cache_folder(tmp_path / "package", tmp_path / "cache") is None
-    assert jit.cache_folder(blocked / "x", tmp_path / "cache") == tmp_path / "cache" / "curate" / "numba"
+    package = tmp_path / "package"
+    assert jit.cache_folder(package, tmp_path / "cache") == package
+    assert jit.cache_folder(blocked / "x", tmp_path / "cache") == tmp_path / "cache" / "curate" / "kernels"
     fresh = jit.cache_folder(blocked / "x", blocked / "y")
-    assert fresh is not None
     assert fresh.is_dir()
     assert fresh != jit.cache_folder(blocked / "x", blocked / "y")
+
+
+def test_a_change_in_any_kernel_file_gives_the_cache_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("one")
+    (tmp_path / "b.py").write_text("two")
+    before = jit.version(tmp_path)
+    assert before == jit.version(tmp_path)
+    (tmp_path / "b.py").write_text("too")
+    assert before != jit.version(tmp_path)
 
 
 def test_importing_the_stages_loads_no_compiler() -> None:

@@ -266,7 +266,7 @@ def test_removed_records_are_not_kept_where_the_recipe_forbids_it(corpus: Path) 
     assert not (release.path / "removed").exists()
     assert not any(entry["path"].startswith("removed") for entry in release.manifest["outputs"])
     assert "were not kept" in (release.path / "datasheet.md").read_text()
-    assert release.explain("docs/copy-0").fate == "dropped"
+    assert release.explain("docs/near-0").fate == "dropped"
 
 
 def test_a_missed_gate_is_reported(corpus: Path) -> None:

@@ -78,8 +78,8 @@ MISTAKES = [
     (
         "  - exact",
         "  - exakt",
-        "curate.yaml:9: stages[0]: unknown stage 'exakt'; did you mean 'exact'? allowed: conversation, exact, "
-        "language, license, minhash, pii; write one of these, or package.module:Class",
+        "curate.yaml:9: stages[0]: unknown stage 'exakt'; did you mean 'exact'? allowed: boilerplate, conversation, "
+        "exact, language, license, minhash, pii, semantic; write one of these, or package.module:Class",
     ),
     (
         "  - exact",

@@ -49,24 +49,15 @@ def classes() -> npt.NDArray[np.uint8]:
     """
     table = np.full(0x110000, BREAK, np.uint8)
     for codes in ASSIGNED:
-        for code in codes:
-            char = chr(code)
-            if char.isalnum():
-                table[code] = WORD
-            elif char.isspace():
-                table[code] = SPACE
-            elif unicodedata.category(char)[0] == "M":
-                table[code] = MARK
+        chars = [*map(chr, codes)]
+        part = table[codes.start : codes.stop]
+        part[np.fromiter(map(str.isalnum, chars), bool, len(chars))] = WORD
+        part[np.fromiter(map(str.isspace, chars), bool, len(chars))] = SPACE
+        for place in np.flatnonzero(part == BREAK).tolist():
+            if unicodedata.category(chars[place])[0] == "M":
+                part[place] = MARK
     table[ord("_")] = WORD
     for first, last in _UNSPACED:
         part = table[first : last + 1]
         part[part == WORD] = ALONE
-    return table
-
-
-@lru_cache(maxsize=1)
-def symbol_classes() -> npt.NDArray[np.uint8]:
-    """Return :func:`classes` with every BREAK made ALONE: each symbol is a word by itself."""
-    table = classes().copy()
-    table[table == BREAK] = ALONE
     return table

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from curate.kernels.text import Hashes, Offsets
+from curate.kernels.parts import BITMAP, Sets
+from curate.kernels.text import Hashes
 
 Ints = npt.NDArray[np.int64]
-Buckets = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.uint32]
 
-ALONE = -1
 SHORT = 64  # shingles: below, symbols carry meaning as words do (measured: LOG.md, 2026-11-21)
+_PART_KEYS = 2048  # keys that are grouped at a time: their table fits the nearest cache
+MOST_RECORDS = 2**32 - 1
+
+
+class Buckets(NamedTuple):
+    """Records that share a key with another, bucket by bucket."""
+
+    members: Numbers  # [m] record numbers, ascending in each bucket
+    ends: Ints  # [buckets] where each bucket ends in members
 
 
 class Clustering(NamedTuple):
@@ -21,38 +31,74 @@ class Clustering(NamedTuple):
 
     kept_by: Ints  # [n] the kept record that this one duplicates; -1 where the record is kept
     similarity: npt.NDArray[np.float64]  # [n, 2] by words, of prompt and response; unset where kept
-    verified: int  # pairs compared exactly
+    met: int  # times that a record met a kept one in a bucket
+    verified: int  # pairs compared exactly: the others cannot be similar by size and bitmap
     accepted: int  # of those, at or above the threshold in every part
     capped: int  # buckets in which some record was not compared with every kept one
     skipped: int  # comparisons left out there (a pair may still have met in another band)
 
 
-def buckets(keys: Hashes) -> Buckets:
-    """Number the groups of equal keys: [n] from 0, or -1 for a key that stands alone. No key is special."""
-    order = np.argsort(keys)
-    ordered = keys[order]
-    first = np.ones(len(keys), bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    sizes = np.diff(np.append(np.flatnonzero(first), len(keys)))
-    shared = sizes > 1
-    numbers = np.where(shared, np.cumsum(shared) - 1, ALONE).astype(np.int32)
-    out = np.empty(len(keys), np.int32)
-    out[order] = np.repeat(numbers, sizes)
-    return out
+def group(keys: Hashes) -> Buckets:
+    """Return the groups of two or more equal keys among keys [n]. No key is special.
+
+    One radix pass parts the keys, then a hash table groups each part: about 20 bytes per key at work.
+    """
+    from curate.kernels import buckets
+
+    n = len(keys)
+    bits = max(1, (n // _PART_KEYS).bit_length())
+    counts = np.zeros((1 << bits) + 1, np.int64)
+    parted, numbers = np.empty(n, np.uint64), np.empty(n, np.uint32)
+    buckets.scatter(keys, np.uint64(64 - bits), counts, parted, numbers)
+    largest = int(np.diff(counts).max(initial=0))
+    table = np.empty(1 << max(4, (2 * largest).bit_length()), np.int64)
+    members, ends = np.empty(n, np.uint32), np.empty(n // 2 + 1, np.int64)
+    room = np.empty_like(table), np.empty(largest, np.int64)
+    written, groups = buckets.group(parted, numbers, counts, table, *room, members, ends)
+    return Buckets(members[:written].copy(), ends[:groups].copy())
+
+
+def merge(found: Sequence[Buckets]) -> Buckets:
+    """Return the buckets of several bands as one, those with the same members once.
+
+    Two buckets count as the same if the sums of their mixed members (64 bits) are equal.
+    """
+    prints = [_prints(one) for one in found]
+    _, first = np.unique(np.concatenate([np.empty(0, np.uint64), *prints]), return_index=True)
+    chosen = np.zeros(sum(map(len, prints)), bool)
+    chosen[first] = True
+    members, sizes, start = [np.empty(0, np.uint32)], [np.empty(0, np.int64)], 0
+    for one in found:
+        mine = chosen[start : start + len(one.ends)]
+        start += len(one.ends)
+        size = np.diff(one.ends, prepend=0)
+        members.append(one.members[np.repeat(mine, size)])
+        sizes.append(size[mine])
+    return Buckets(np.concatenate(members), np.cumsum(np.concatenate(sizes)))
+
+
+def _prints(found: Buckets) -> Hashes:
+    if not len(found.ends):
+        return np.empty(0, np.uint64)
+    mixed = found.members.astype(np.uint64) + np.uint64(1)
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):  # MurmurHash3's fmix64 (Appleby, public domain)
+        mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(33)
+    return np.add.reduceat(mixed, np.concatenate([[0], found.ends[:-1]]))
 
 
 def represent(
-    membership: Buckets, sizes: Ints, hashes: Hashes, bounds: Offsets, threshold: float, window: int
+    members: Ints, ends: Ints, place: Ints, sets: Sets, threshold: float, window: int
 ) -> Clustering:
     """Go through records in policy order and drop each that a kept record before it is similar enough to.
 
-    ``membership`` [n, bands] is each record's bucket per band, -1 for none; ``sizes`` [bands] how many
-    buckets a band has. View v of record i is the sorted set ``hashes[bounds[i, v]:bounds[i, v + 1]]``: prompt
-    and response by words, then both with each symbol as a word. Two records are similar enough if the exact
-    Jaccard similarity by words is at least ``threshold`` in both parts, and the one with symbols too in a
-    part of fewer than SHORT shingles, half of it in a longer one. For by words alone, bracket puzzles, sums
-    and logic that differ in nothing but symbols are equal; in a long text a changed quotation mark or line of
-    dashes says little. The least similarity by words is the pair's.
+    Bucket b has the records members[ends[b - 1]:ends[b]]; ``place`` [n] is where each record stands in policy
+    order; ``sets`` are in policy order.
+
+    Two records are similar enough if the exact Jaccard similarity by words is at least ``threshold`` in both
+    parts, and the one with symbols too in a part of fewer than SHORT shingles, half of it in a longer one.
+    For by words alone, bracket puzzles, sums and logic that differ in nothing but symbols are equal; in a long
+    text a changed quotation mark or line of dashes says little. The least similarity by words is the pair's.
 
     A record is compared with the kept records of its buckets, at most ``window`` per bucket, and goes to the
     most similar one, the first in policy order of equals. Since only a kept record can represent, nothing is
@@ -61,20 +107,28 @@ def represent(
     Within a bucket the window holds the kept records that came last: policy order goes by length, and texts
     similar to this one are of similar length. What was left out is counted.
     """
-    from curate.kernels import compiled
+    from curate.kernels import buckets, compare, reading
 
-    records = len(membership)
-    hashes = np.asarray(hashes).view()
+    records, count = len(place), len(ends)
+    members = place[members]
+    starts = np.zeros(records + 1, np.int64)
+    np.cumsum(np.bincount(members, minlength=records), out=starts[1:])
+    entries = np.empty(len(members), np.int64)
+    buckets.gather(members, ends, starts, entries)
+    hashes = np.asarray(sets.hashes).view()
     hashes.flags.writeable = False  # as a mapped file is: one compiled version serves both
-    first = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes, out=first[1:])
-    kept_by = np.empty(records, np.int64)
-    similarity = np.zeros((records, 2))
-    skipped = np.zeros(first[-1], np.int64)
-    counts = np.zeros(2, np.int64)
-    compiled.represent(
-        membership, first, hashes, bounds, threshold, SHORT, window, kept_by, similarity, skipped, counts
-    )
+    kept_by, similarity = np.empty(records, np.int64), np.zeros((records, 2))
+    skipped, counts = np.zeros(count, np.int64), np.zeros(3, np.int64)
+    widest = int((sets.bounds[:, [2, 4]] - sets.bounds[:, [0, 2]]).max(initial=0))
+    words, symbols = reading.table(widest), reading.table(widest)
+    first = np.concatenate([[0], ends[:-1]]) if count else ends
+    joined, kept = np.zeros(count, np.int64), np.empty((len(members), 2), np.uint32)
+    kept_bitmaps = np.empty((len(members), BITMAP), np.uint64)
+    compare.represent(
+        starts, entries, first, joined, kept, kept_bitmaps, hashes, sets.bounds, sets.bitmaps, threshold, SHORT,
+        window, words, symbols, np.full(records, -1, np.int64), kept_by, similarity, skipped, counts,
+    )  # fmt: skip
+    met, verified, accepted = counts.tolist()
     return Clustering(
-        kept_by, similarity, int(counts[0]), int(counts[1]), int((skipped > 0).sum()), int(skipped.sum())
+        kept_by, similarity, met, verified, accepted, int((skipped > 0).sum()), int(skipped.sum())
     )

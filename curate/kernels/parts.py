@@ -1,9 +1,9 @@
-"""A record's two parts, prompt and response, and their shingles."""
+"""A record's two parts, prompt and response: their band keys and their shingle sets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,60 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import record
-from curate.kernels import minhash, text
-from curate.kernels.minhash import Signatures
+from curate.kernels import folding, minhash, text
+from curate.kernels.minhash import Bands
 from curate.kernels.text import Hashes, Offsets
 from curate.record import Batch
 
+if TYPE_CHECKING:
+    from curate.kernels.reading import Cutting, Turns
+
 On: TypeAlias = Literal["both", "prompt", "response", "whole"]
+Bitmaps: TypeAlias = npt.NDArray[np.uint64]
+
+VIEWS = 4  # sets of a record: prompt and response by words, then both by words and symbols
+BITMAP = 16  # numbers of 64 bits in a record's bitmap: enough for sets of some hundred shingles
+
+
+class Sets(NamedTuple):
+    """Shingle sets of n records."""
+
+    hashes: Hashes  # in no order
+    bounds: Offsets  # [n, VIEWS + 1]: set v of record i is hashes[bounds[i, v]:bounds[i, v + 1]]
+    bitmaps: Bitmaps  # [n, BITMAP] of the first two sets: bounds what two records can share
+
+
+def turns(batch: Batch, *, whole: bool = False) -> Turns:
+    """Return the batch's turns for the kernels. A document has one, its response.
+
+    Of a conversation, what the assistant says is the response, all else the prompt; ``whole`` makes all turns
+    the response.
+    """
+    from curate.kernels import reading
+
+    flat, first = record.turns(batch)
+    data, offsets = text.buffers(flat.cast(pa.large_string()))
+    parts = np.full(len(flat), reading.RESPONSE, np.uint8)
+    if record.kind(batch) == "messages" and not whole:
+        roles = pc.fill_null(pc.struct_field(record.content(batch).flatten(), "role"), "")
+        answers = pc.equal(roles, "assistant").to_numpy(zero_copy_only=False)
+        parts = np.where(answers, reading.RESPONSE, reading.PROMPT).astype(np.uint8)
+    folded = np.zeros(len(flat), np.bool_)
+    return reading.Turns(data, offsets[:-1], offsets[1:], folded, parts, first)
+
+
+def normal_keys(batch: Batch) -> Hashes:
+    """Return 64-bit hashes [n], equal for records whose turns are equal once normalised."""
+    from curate.kernels import reading
+
+    keys = np.empty(batch.num_rows, np.uint64)
+    how = folding.characters()
+    text.read(
+        turns(batch),
+        batch.num_rows,
+        lambda turns, room, first, todo: reading.normal_keys(turns, how, room, first, todo, keys),
+    )
+    return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,58 +79,56 @@ class Shingling:
     ngram: int
     on: On
 
-    def parts(self, batch: Batch) -> list[tuple[Hashes, Offsets]]:
-        """Return the shingles of every record's prompt and response, salted apart by part."""
-        return [text.shingles(texts, self.ngram, salt) for texts, salt in self._sides(batch)]
+    def band_keys(self, batch: Batch, threshold: float, cut: Bands, num_perm: int, seed: int) -> Hashes:
+        """Return [bands, n] 64-bit keys: records with an equal key in any band are candidates.
 
-    def views(self, batch: Batch) -> list[tuple[Hashes, Offsets]]:
-        """Return what is verified: the :meth:`parts`, then both again with each symbol as a word."""
-        sides = self._sides(batch)
-        with_symbols = [text.shingles(texts, self.ngram, salt, symbols=True) for texts, salt in sides]
-        return [*(text.shingles(texts, self.ngram, salt) for texts, salt in sides), *with_symbols]
-
-    def _sides(self, batch: Batch) -> list[tuple[pa.LargeStringArray, np.uint64]]:
-        prompts, responses = split(batch, whole=self.on == "whole")
-        if self.on == "prompt":
-            responses = pc.if_else(pc.equal(prompts, ""), responses, "")
-        elif self.on == "response":
-            prompts = pc.if_else(pc.equal(responses, ""), prompts, "")
-        return [(prompts, text.PROMPT), (responses, text.RESPONSE)]
-
-    def sketch(
-        self, batch: Batch, threshold: float, num_perm: int, seed: int, keep: int
-    ) -> tuple[Signatures, Hashes]:
-        """Return each record's signature over both parts as one [n, keep], and its digest [n] for band keys.
-
-        Why one signature serves a rule on two parts: shingles are salted by part, so the union's intersection
-        is Ip + Ir and its union Up + Ur. By the mediant inequality (Ip + Ir) / (Up + Ur) lies between Ip / Up
+        One signature serves a rule on two parts: shingles are salted by part, so the union's intersection is
+        Ip + Ir and its union Up + Ur. By the mediant inequality (Ip + Ir) / (Up + Ur) lies between Ip / Up
         and Ir / Ur. A pair with both parts at or above the threshold is so in the union as well, and the
         banding's recall holds for it. The reverse is not so; that is what verification is for.
+
+        A digest of each part's set, where the set is small (minhash.small_set_limit), is hashed into every
+        key. Records that cannot be similar because their small sets differ then share no bucket, at no loss:
+        it keeps thousands of one template's short answers apart.
         """
-        sides = self.parts(batch)
-        drawn = [minhash.signatures(hashes, offsets, num_perm, seed, keep) for hashes, offsets in sides]
-        prompt, response = (minhash.small_set_digests(*side, threshold) for side in sides)
-        # The odd factor (2^64 / golden ratio) keeps the two from cancelling out or changing places.
-        return np.minimum(*drawn), prompt * np.uint64(0x9E3779B97F4A7C15) + response
+        from curate.kernels import sketch
 
+        a, b = minhash.lanes(num_perm, seed)
+        row = np.empty(len(a), np.uint32)
+        held = np.empty(minhash.small_set_limit(threshold) + 1, np.uint64)
+        keys = np.empty((cut.bands, batch.num_rows), np.uint64)
+        cutting, how = self._cutting(), folding.characters()
+        text.read(
+            turns(batch, whole=self.on == "whole"),
+            batch.num_rows,
+            lambda turns, room, first, todo: sketch.band_keys(
+                turns, cutting, how, room, a, b, cut.rows, row, held, first, todo, keys
+            ),
+        )
+        return keys
 
-def split(batch: Batch, *, whole: bool = False) -> tuple[pa.LargeStringArray, pa.LargeStringArray]:
-    """Return every record's prompt and response, normalised; see curate.record.prompts_and_responses.
+    def sets(self, batch: Batch) -> Sets:
+        """Return the shingle sets of every record."""
+        from curate.kernels import compare
 
-    ``whole`` makes all turns the response.
-    """
-    flat, offsets = record.turns(batch)
-    if record.kind(batch) == "text":
-        return text.normalise(pa.nulls(len(flat), pa.large_string())), text.normalise(flat)
-    roles = pc.fill_null(pc.struct_field(record.content(batch).flatten(), "role"), "")
-    answers = pc.equal(roles, "assistant").to_numpy(zero_copy_only=False) | whole
-    return _join(flat, offsets, ~answers), _join(flat, offsets, answers)
+        spoken = turns(batch, whole=self.on == "whole")
+        size = int((spoken.ends - spoken.starts).sum())
+        out = np.empty(0, np.uint64)
+        bounds = np.zeros((batch.num_rows + 1, VIEWS + 1), np.int64)
+        bitmaps = np.zeros((batch.num_rows, BITMAP), np.uint64)
+        cutting, how = self._cutting(), folding.characters()
 
+        def step(turns: Turns, room: Any, first: int, todo: text.Flags) -> int:
+            nonlocal out
+            out = text.grown(out, bounds[-1, 0], room, size)
+            done: int = compare.record_sets(turns, cutting, how, room, first, todo, out, bounds, bitmaps)
+            return done
 
-def _join(flat: pa.StringArray, offsets: Offsets, chosen: npt.NDArray[np.bool_]) -> pa.LargeStringArray:
-    before = np.zeros(len(flat) + 1, np.int64)
-    np.cumsum(chosen, out=before[1:])
-    turns = pa.LargeListArray.from_arrays(
-        before[offsets], flat.filter(pa.array(chosen)).cast(pa.large_string())
-    )
-    return text.normalise(pc.binary_join(turns, pa.scalar("\n\n", pa.large_string())))
+        text.read(spoken, batch.num_rows, step)
+        return Sets(out[: bounds[-1, 0]], bounds[:-1], bitmaps)
+
+    def _cutting(self) -> Cutting:
+        from curate.kernels import reading
+
+        on = {"prompt": reading.ONLY_PROMPT, "response": reading.ONLY_RESPONSE}.get(self.on, reading.BOTH)
+        return reading.Cutting(self.ngram, text.SALTS, on)

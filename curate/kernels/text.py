@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,26 +12,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.kernels import folding
-from curate.kernels.chars import classes, symbol_classes
 
-SCHEME = f"text1.unicode{unicodedata.unidata_version}"
+SCHEME = f"text2.unicode{unicodedata.unidata_version}"
 """What shingles depend on: raised with any change here or in the kernels; Unicode's tables are Python's."""
 
 Hashes = npt.NDArray[np.uint64]
 Offsets = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
 
-PROMPT, RESPONSE = np.uint64(0xD1B54A32D192ED03), np.uint64(0)
-"""Salts of the two parts of a record: a shingle of one part never equals a shingle of the other."""
+SALTS = np.array([0xD1B54A32D192ED03, 0], np.uint64)
+"""Salts of prompt and response: a shingle of one part never equals a shingle of the other."""
 
 
 def buffers(texts: pa.LargeStringArray) -> tuple[Bytes, Offsets]:
-    """Return the array's UTF-8 bytes and the offsets [n + 1] of each text in them, without a copy."""
+    """Return the array's UTF-8 bytes, read-only, and the offsets [n + 1] of each text in them, without a copy."""
     _, offsets, data = texts.buffers()
     if not len(texts) or offsets is None:
-        return np.empty(0, np.uint8), np.zeros(1, np.int64)
+        return np.frombuffer(b"", np.uint8), np.zeros(1, np.int64)
     bounds = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    return np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8), bounds
+    found = np.frombuffer(data, np.uint8) if data else np.frombuffer(b"", np.uint8)
+    found = found.view()
+    found.flags.writeable = False  # as the buffers of a file are: one compiled version serves all
+    return found, bounds
 
 
 def from_buffers(data: Bytes, offsets: Offsets) -> pa.LargeStringArray:
@@ -43,46 +48,84 @@ def normalise(texts: pa.Array) -> pa.LargeStringArray:
     That is :func:`curate.kernels.folding.fold` (NFKC, full case folding, NFKC), then white space
     (``str.isspace``) stripped at the ends and every other run of it made one space. A null is empty.
     """
-    from curate.kernels import compiled
+    from curate.kernels import normal
 
     # Only the cast is left to Arrow: its ascii_lower (26.0) garbles what the cast of a sliced array returns.
-    data, offsets = _fold(*buffers(pc.fill_null(texts.cast(pa.large_string()), "")))
-    out = np.empty(offsets[-1], np.uint8)
-    out_offsets = np.empty(len(offsets), np.int64)
-    compiled.collapse_spaces(data, offsets, classes(), out, out_offsets)
-    return from_buffers(out, out_offsets)
-
-
-def _fold(data: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
-    """Fold texts character by character where that is right, with Python's own tools where it is not."""
-    from curate.kernels import compiled
-
-    how = folding.table()
-    lengths = np.empty(len(offsets) - 1, np.int64)
-    compiled.fold_lengths(data, offsets, how.entry, how.bounds, lengths)
-    by_character = lengths >= 0
-    rest = {}
-    for text in np.flatnonzero(~by_character).tolist():
-        rest[text] = folding.fold(data[offsets[text] : offsets[text + 1]].tobytes().decode()).encode()
-        lengths[text] = len(rest[text])
+    data, offsets = buffers(pc.fill_null(texts.cast(pa.large_string()), ""))
+    starts, ends = offsets[:-1], offsets[1:]
+    folded, needy = np.zeros((2, len(starts)), np.bool_)
+    out = np.empty(int(offsets[-1] - offsets[0]) * 5 // 4 + 1024, np.uint8)
     out_offsets = np.zeros(len(offsets), np.int64)
-    np.cumsum(lengths, out=out_offsets[1:])
-    out = np.empty(out_offsets[-1], np.uint8)
-    compiled.fold(data, offsets, how.entry, how.pool, how.bounds, by_character, out, out_offsets)
-    for text, folded in rest.items():
-        out[out_offsets[text] : out_offsets[text + 1]] = np.frombuffer(folded, np.uint8)
-    return out, out_offsets
+    how = folding.characters()
+    while True:
+        first = 0
+        while first < len(starts):
+            first = normal.normalise_all(data, starts, ends, folded, how, first, out, out_offsets, needy)
+            if first < len(starts):
+                out = np.concatenate([out, np.empty(len(out), np.uint8)])
+        if not needy.any():
+            return from_buffers(out[: out_offsets[-1]], out_offsets)
+        data, starts, ends = fold_whole(data, starts, ends, needy)
+        folded, needy = needy, np.zeros(len(starts), np.bool_)
+
+
+def fold_whole(data: Bytes, starts: Offsets, ends: Offsets, chosen: Flags) -> tuple[Bytes, Offsets, Offsets]:
+    """Fold the chosen texts with Python's own tools; return the texts with these behind the others."""
+    starts, ends = starts.copy(), ends.copy()
+    more = bytearray()
+    for text in np.flatnonzero(chosen).tolist():
+        whole = data[starts[text] : ends[text]].tobytes().decode()
+        starts[text] = len(data) + len(more)
+        more += folding.fold(whole).encode()
+        ends[text] = len(data) + len(more)
+    joined = np.concatenate([data, np.frombuffer(bytes(more), np.uint8)])
+    joined.flags.writeable = False
+    return joined, starts, ends
+
+
+def read(turns: Any, records: int, step: Callable[[Any, Any, int, Flags], int]) -> None:
+    """Call a kernel on turns (curate.kernels.reading.Turns) until it has done all records.
+
+    ``step(turns, space, first, todo)`` goes on at record ``first`` and returns the record for which there was
+    no room, or ``records``. What it leaves to do has a turn that must be folded as a whole.
+    """
+    from curate.kernels import reading
+
+    todo = np.ones(records, np.bool_)
+    times = 2
+    while todo.any():
+        room, first = reading.space(turns, times), 0
+        while (first := step(turns, room, first, todo)) < records:
+            times *= 2
+            room = reading.space(turns, times)
+        if todo.any():
+            chosen = np.repeat(todo, np.diff(turns.first)) & ~turns.folded
+            data, starts, ends = fold_whole(turns.data, turns.starts, turns.ends, chosen)
+            turns = turns._replace(data=data, starts=starts, ends=ends, folded=turns.folded | chosen)
+
+
+def grown(out: Hashes, used: int, room: Any, size: int) -> Hashes:
+    """Return ``out``, copied to a larger one unless it has room for what texts of ``size`` bytes become.
+
+    Most make 1.5 hashes a byte at the most (a word is two bytes, a symbol one). It grows with the room.
+    """
+    wanted = (len(room.hashes) >> 12) * size + 1024
+    if len(out) >= wanted:
+        return out
+    larger = np.empty(wanted, np.uint64)  # only reserved: pages come when written
+    larger[:used] = out[:used]
+    return larger
 
 
 def shingles(
-    texts: pa.LargeStringArray, ngram: int = 5, salt: np.uint64 = RESPONSE, *, symbols: bool = False
+    texts: pa.Array, ngram: int = 5, salt: np.uint64 = SALTS[1], *, symbols: bool = False
 ) -> tuple[Hashes, Offsets]:
-    """Return the shingles of normalised texts [n]: 64-bit hashes in reading order, offsets [n + 1] into them.
+    """Return the shingles of texts [n]: 64-bit hashes in reading order, offsets [n + 1] into them.
 
-    A word is a maximal run of WORD characters, or one ALONE character, each with the MARKs directly behind
-    (:func:`curate.kernels.chars.classes`). With w(x) = fmix64(FNV-1a-64(x)), the n-gram of words x1 … xn is
-    fmix64(h(n)) of h(0) = salt, h(i) = h(i - 1) * C + w(xi) mod 2^64, C = 0x9E3779B97F4A7C15; fmix64 is
-    MurmurHash3's finalizer.
+    A text is normalised (:func:`normalise`). A word is a maximal run of WORD characters, or one ALONE
+    character, each with the MARKs directly behind (:func:`curate.kernels.chars.classes`). With w(x) the hash
+    of a word's UTF-8 (:func:`curate.kernels.words.hash_bytes`), the n-gram of words x1 … xn is f(h(n)) of
+    h(0) = salt, h(i) = h(i - 1) * C + w(xi) mod 2^64, C = 0x9E3779B97F4A7C15, f = curate.kernels.words.finish.
 
     A text of fewer than n words, or of none, is one shingle: the hash of all its bytes and of their number,
     so it equals only a text that is the same after normalisation. Its words alone would not do: "-24" and
@@ -90,14 +133,28 @@ def shingles(
 
     With ``symbols``, every character that is of no word and no white space is a word by itself.
     """
-    from curate.kernels import compiled
+    from curate.kernels import reading
 
-    data, offsets = buffers(texts)
-    # A word takes two bytes with the break behind it (spaceless scripts: three by itself), a symbol one. The
-    # memory is only reserved here; the system hands out the pages that are written.
-    most = (offsets[-1] - offsets[0]) // (1 if symbols else 2) + len(texts) + 1
-    hashes = np.empty(most, np.uint64)
-    bounds = np.empty(len(offsets), np.int64)
-    table = symbol_classes() if symbols else classes()
-    compiled.shingle_hashes(data, offsets, table, ngram, salt, hashes, bounds)
-    return hashes[: bounds[-1]], bounds
+    n = len(texts)
+    data, offsets = buffers(pc.fill_null(texts.cast(pa.large_string()), ""))
+    parts = np.full(n, reading.RESPONSE, np.uint8)
+    turns = reading.Turns(
+        data, offsets[:-1], offsets[1:], np.zeros(n, np.bool_), parts, np.arange(n + 1, dtype=np.int64)
+    )
+    cutting = reading.Cutting(ngram, np.array([0, salt], np.uint64), reading.BOTH)
+    how = folding.characters()
+    out, size = np.empty(0, np.uint64), int(offsets[-1] - offsets[0])
+    bounds = np.zeros((n + 1, 3), np.int64)
+
+    def step(turns: Any, room: Any, first: int, todo: Flags) -> int:
+        nonlocal out
+        out = grown(out, bounds[-1, 0], room, size)
+        done: int = reading.record_shingles(turns, cutting, symbols, how, room, first, todo, out, bounds)
+        return done
+
+    read(turns, n, step)
+    sizes = bounds[:-1, 2] - bounds[:-1, 1]
+    ends = np.zeros(n + 1, np.int64)
+    np.cumsum(sizes, out=ends[1:])
+    order = np.repeat(bounds[:-1, 1] - ends[:-1], sizes) + np.arange(ends[-1])
+    return out[order], ends

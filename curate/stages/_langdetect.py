@@ -23,7 +23,7 @@ import numpy.typing as npt
 from langdetect.detector import Detector
 from langdetect.utils.ngram import NGram
 
-from curate.kernels.jit import kernel
+from curate.kernels.jit import making_arrays
 
 SEED = 0
 DRAWS = 40_000  # 32-bit words of the generator held ready: 7 trials of at most 1,001 draws use about 14,000
@@ -127,13 +127,13 @@ class _Normal(dict[int, str]):
 _NORMAL = _Normal()
 
 
-@kernel
+@making_arrays
 def _unit(draws: npt.NDArray[np.uint32], at: int) -> float:
     """Return ``random.random()`` from two words of the generator (CPython's _randommodule.c)."""
     return float(((draws[at] >> 5) * 67108864.0 + (draws[at + 1] >> 6)) / 9007199254740992.0)
 
 
-@kernel
+@making_arrays
 def _trials(
     table: npt.NDArray[np.float64],
     grams: npt.NDArray[np.int64],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import tempfile
 import unicodedata
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,27 +16,30 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from curate import record
-from curate.kernels import survivor, text
+from curate.kernels import parts, survivor, text
 from curate.kernels.survivor import Census
 from curate.record import Batch
 from curate.stage import Engine, Sketches, StageOptions
-from curate.stages.resolved import Clusters, Resolved, settle
+from curate.stages.nominated import ReadBack, nominate, read_back
+from curate.stages.resolved import Clusters, Resolved, chosen, settle
 
-_SCHEMA = pa.schema([*survivor.COLUMNS, ("hash", survivor.HASH)])
+_SCHEMA = pa.schema([*survivor.COLUMNS, ("conversation", pa.bool_()), ("key", pa.uint64())])
 
 
 class Exact:
     """Keeps one record of each group of equal ones (barrier).
 
     Equal are records of one kind with the same turns: same roles, same text after NFKC, case folding and
-    white space made single. They are found by a BLAKE2b hash of 128 bits (RFC 7693): two different records
-    among a billion meet with a chance of 10^-21. The survivor is the best by :mod:`curate.kernels.survivor`.
+    white space made single. A hash of 64 bits nominates them; those that it calls equal are read again and
+    must agree in a BLAKE2b hash of 128 bits (RFC 7693): two different records among a billion meet with a
+    chance of 10^-21, and nobody can make two that do. The survivor is the best by
+    :mod:`curate.kernels.survivor`.
     """
 
     name: ClassVar[str] = "exact"
-    version: ClassVar[str] = f"1.{survivor.SCHEME}.unicode{unicodedata.unidata_version}"
+    version: ClassVar[str] = f"2.{survivor.SCHEME}.unicode{unicodedata.unidata_version}"
     rules: ClassVar[tuple[str, ...]] = ()
-    bytes_per_record: ClassVar[int] = 100  # that resolving holds at once, for forecasts
+    bytes_per_record: ClassVar[int] = 30  # that resolving holds at once, for forecasts
 
     class Options(StageOptions):
         """Options of ``exact``."""
@@ -47,28 +52,39 @@ class Exact:
         self.options = options
 
     def sketch(self, batch: Batch) -> pa.RecordBatch:
-        """Return the survivor policy's columns and the hash of each record's normalised content."""
-        return pa.record_batch([*survivor.describe(batch), content_hashes(batch)], schema=_SCHEMA)
+        """Return the survivor policy's columns and a 64-bit hash of each record's normalised content."""
+        conversation = pa.array(np.full(batch.num_rows, record.kind(batch) == "messages"))
+        columns = [*survivor.describe(batch), conversation, pa.array(parts.normal_keys(batch))]
+        return pa.record_batch(columns, schema=_SCHEMA)
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
-        """Group equal hashes; holds about 95 bytes per record."""
-        parts = sketches.parts
-        census = Census.take(part.table([*survivor.KEYS, *survivor.COLUMNS.names]) for part in parts)
-        chunks = [chunk for part in parts for chunk in part.table(["hash"]).column("hash").chunks]
-        high, low = survivor.halves(pa.chunked_array(chunks, survivor.HASH))
-        clusters = _group(high[census.order], low[census.order], census.order)
-        summary: dict[str, Any] = {"records": len(census.order)}
+        """Group equal records; holds about 30 bytes per record, then 100 per candidate."""
+        records = sum(part.table(["_row"]).num_rows for part in sketches.parts)
+        with tempfile.TemporaryDirectory(dir=sketches.scratch) as scratch:
+            folder = Path(scratch)
+            found = nominate(sketches.parts, records, ["key"], sketches.memory, engine, folder)
+            candidates = np.sort(found.members).astype(np.int64)
+            hashes = read_back(sketches.parts, candidates, _write_hashes, engine, folder)
+            pairs = [np.load(folder / f"{name}.hashes.npy") for name in hashes]
+        columns = [*survivor.KEYS, *survivor.COLUMNS.names]
+        census = Census.take(candidates, chosen(sketches.parts, candidates, columns))
+        high, low = np.concatenate([np.empty((0, 2), np.uint64), *pairs]).T
         return settle(
             self.name,
             "exact_cluster",
             "exact/duplicate",
-            clusters,
+            _group(high[census.order], low[census.order], census.order),
             census,
             sketches,
             self.options.max_cluster,
             (),
-            summary,
+            {"records": records, "candidates": len(candidates)},
         )
+
+
+def _write_hashes(task: ReadBack) -> None:
+    hashes = [content_hashes(batch) for batch in task.batches()]
+    np.save(Path(task.folder) / f"{task.name}.hashes.npy", np.concatenate(hashes))
 
 
 def _group(
@@ -89,8 +105,8 @@ def _group(
     return Clusters(member, kept, similarity)
 
 
-def content_hashes(batch: Batch) -> pa.FixedSizeBinaryArray:
-    """Return the BLAKE2b-128 of each record's normalised content.
+def content_hashes(batch: Batch) -> npt.NDArray[np.uint64]:
+    """Return the BLAKE2b-128 of each record's normalised content as two numbers: [n, 2].
 
     Hashed are, of each turn, the UTF-8 lengths of role and text as two little-endian 64-bit numbers, the role
     and the normalised text: no two different lists of turns make the same bytes. A document is one turn
@@ -114,4 +130,4 @@ def content_hashes(batch: Batch) -> pa.FixedSizeBinaryArray:
             digest.update(struct.pack("<QQ", len(roles[turn]), size) + roles[turn])
             digest.update(view[ends[turn] : ends[turn + 1]])
         out += digest.digest()
-    return survivor.binary16(np.frombuffer(out, np.uint8).reshape(-1, 16))
+    return np.frombuffer(bytes(out), np.uint64).reshape(-1, 2)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,14 +13,15 @@ from pydantic import Field, model_validator
 
 from curate import record
 from curate.kernels import cluster, minhash, sets, survivor, text
-from curate.kernels.cluster import Buckets, Clustering
+from curate.kernels.cluster import Clustering
 from curate.kernels.minhash import Bands
-from curate.kernels.parts import On, Shingling
+from curate.kernels.parts import On, Sets, Shingling
 from curate.kernels.survivor import Census
-from curate.kernels.text import Hashes, Offsets
+from curate.kernels.text import Offsets
 from curate.record import Batch
-from curate.stage import Engine, Sketches, SketchPart, StageOptions
-from curate.stages.resolved import Clusters, Resolved, settle
+from curate.stage import Engine, Sketches, StageOptions
+from curate.stages.nominated import ReadBack, nominate, read_back
+from curate.stages.resolved import Clusters, Resolved, chosen, settle
 
 Ints = npt.NDArray[np.int64]
 
@@ -37,9 +36,9 @@ class MinHash:
     """
 
     name: ClassVar[str] = "minhash"
-    version: ClassVar[str] = f"2.{survivor.SCHEME}.{text.SCHEME}.{minhash.SCHEME}"
+    version: ClassVar[str] = f"3.{survivor.SCHEME}.{text.SCHEME}.{minhash.SCHEME}"
     rules: ClassVar[tuple[str, ...]] = ()
-    bytes_per_record: ClassVar[int] = 80  # that resolving holds at once of a record that is no candidate
+    bytes_per_record: ClassVar[int] = 30  # that resolving holds at once of a record that is no candidate
 
     class Options(StageOptions):
         """Options of ``minhash``."""
@@ -92,10 +91,7 @@ class MinHash:
     def sketch(self, batch: Batch) -> pa.RecordBatch:
         """Return the survivor policy's columns and one 64-bit key per band: ``band_00``, ``band_01``, …"""
         options, cut = self.options, self.bands
-        signatures, digests = self.shingling.sketch(
-            batch, options.similarity, options.num_perm, options.seed, keep=cut.bands * cut.rows
-        )
-        keys = minhash.band_keys(signatures, digests, cut)
+        keys = self.shingling.band_keys(batch, options.similarity, cut, options.num_perm, options.seed)
         conversation = pa.array(np.full(batch.num_rows, record.kind(batch) == "messages"))
         columns = {name: pa.array(keys[band]) for band, name in enumerate(_band_names(cut))}
         described = dict(zip(survivor.COLUMNS.names, survivor.describe(batch), strict=True))
@@ -104,20 +100,31 @@ class MinHash:
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
         """Find, verify and cluster.
 
-        Holds about 80 bytes per record, then per candidate (a record that shares a band key with another)
-        some 10 bytes per band; the candidates' shingle sets lie in a mapped file, 8 bytes per different
-        shingle.
+        Holds about 30 bytes per record, or what ``sketches.memory`` allows if that is less, then per candidate
+        (a record that shares a band key with another) some 200 bytes; the candidates' shingle sets lie in a
+        mapped file, 8 bytes per different shingle.
         """
         parts = sketches.parts
-        census = Census.take(part.table([*survivor.KEYS, *survivor.COLUMNS.names]) for part in parts)
-        with tempfile.TemporaryDirectory(dir=sketches.scratch) as folder:
-            nominated = _nominate(parts, census, _band_names(self.bands), Path(folder))
-            hashes, bounds = _shingle_sets(parts, nominated.record, self.shingling, engine, Path(folder))
+        records = sum(part.table(["_row"]).num_rows for part in parts)
+        with tempfile.TemporaryDirectory(dir=sketches.scratch) as scratch:
+            folder = Path(scratch)
+            found = nominate(parts, records, _band_names(self.bands), sketches.memory, engine, folder)
+            mark = np.zeros(records, bool)
+            mark[found.members] = True
+            candidates = np.flatnonzero(mark)
+            columns = [*survivor.KEYS, *survivor.COLUMNS.names]
+            census = Census.take(candidates, chosen(parts, candidates, columns))
+            place = np.empty(len(candidates), np.int64)
+            place[census.order] = np.arange(len(candidates))
+            names = read_back(parts, candidates, _write_sets, engine, folder, self.shingling)
+            shingled = sets.join(folder, names)
+            in_order = Sets(shingled.hashes, shingled.bounds[census.order], shingled.bitmaps[census.order])
+            members = np.searchsorted(candidates, found.members)
             clustering = cluster.represent(
-                nominated.membership,
-                nominated.buckets,
-                hashes,
-                bounds,
+                members,
+                found.ends,
+                place,
+                in_order,
                 self.options.similarity,
                 self.options.max_bucket,
             )
@@ -125,12 +132,12 @@ class MinHash:
             self.name,
             "cluster",
             "minhash/near-duplicate",
-            _clusters(clustering, nominated.record, bounds),
+            _clusters(clustering, census.order, in_order.bounds),
             census,
             sketches,
             self.options.max_cluster,
             self._findings(clustering),
-            self._summary(clustering, len(census.order), len(nominated.record)),
+            self._summary(clustering, records, len(candidates)),
         )
 
     def _summary(self, clustering: Clustering, records: int, candidates: int) -> dict[str, Any]:
@@ -142,6 +149,7 @@ class MinHash:
             "predicted_recall": cut.probability(self.options.similarity),
             "s_curve": self.s_curve(),
             "candidates": candidates,
+            "met_pairs": clustering.met,
             "verified_pairs": clustering.verified,
             "accepted_pairs": clustering.accepted,
             "capped_buckets": clustering.capped,
@@ -171,78 +179,11 @@ def _band_names(cut: Bands) -> list[str]:
     return [f"band_{band:02d}" for band in range(cut.bands)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Nominated:
-    """The candidates: records that share a bucket with another, in policy order."""
-
-    record: Ints  # [c] numbers in the census
-    membership: Buckets  # [c, bands] bucket of each record per band, -1 for none
-    buckets: Ints  # [bands] buckets per band
+def _write_sets(task: ReadBack) -> None:
+    sets.write(Path(task.folder), task.name, map(task.what.sets, task.batches()))
 
 
-def _nominate(parts: Sequence[SketchPart], census: Census, names: list[str], folder: Path) -> _Nominated:
-    """Group records by band keys, one band at a time; what a band gives waits on disk."""
-    together = np.zeros(len(census.order), bool)
-    counts = np.zeros(len(names), np.int64)
-    for band, name in enumerate(names):
-        keys = [part.table([name]).column(name).to_numpy() for part in parts]
-        grouped = cluster.buckets(np.concatenate([np.empty(0, np.uint64), *keys])[census.order])
-        together |= grouped != cluster.ALONE
-        counts[band] = grouped.max(initial=-1) + 1
-        np.save(folder / f"{name}.npy", grouped)
-    chosen = np.flatnonzero(together)
-    membership = np.empty((len(chosen), len(names)), np.int32)
-    for band, name in enumerate(names):
-        membership[:, band] = np.load(folder / f"{name}.npy", mmap_mode="r")[chosen]
-        (folder / f"{name}.npy").unlink()
-    return _Nominated(census.order[chosen], membership, counts)
-
-
-@dataclass(frozen=True, slots=True)
-class _SetsTask:
-    """Read one part's candidates back and write their shingle sets."""
-
-    part: SketchPart
-    conversations: bool
-    folder: str
-    name: str
-    shingling: Shingling
-
-
-def _write_sets(task: _SetsTask) -> None:
-    folder = Path(task.folder)
-    rows = np.load(folder / f"{task.name}.rows.npy")
-    batches = task.part.records(["messages" if task.conversations else "text"])
-    sets.write(folder, task.name, batches, rows, task.shingling)
-
-
-def _shingle_sets(
-    parts: Sequence[SketchPart], wanted: Ints, shingling: Shingling, engine: Engine, folder: Path
-) -> tuple[Hashes, Offsets]:
-    """Return the shingle sets of the wanted records, and bounds [len(wanted), VIEWS + 1] in their order.
-
-    Arrays travel to the workers and back through the folder.
-    """
-    ordered = np.sort(wanted)
-    tasks: list[_SetsTask] = []
-    start = 0
-    for index, part in enumerate(parts):
-        kinds = part.table(["conversation"]).column("conversation")
-        rows = ordered[slice(*np.searchsorted(ordered, (start, start + len(kinds))))] - start
-        start += len(kinds)
-        if len(rows):
-            name = f"part-{index:06d}"
-            np.save(folder / f"{name}.rows.npy", rows)
-            tasks.append(_SetsTask(part, kinds[0].as_py(), str(folder), name, shingling))
-    if not tasks:
-        return np.empty(0, np.uint64), np.zeros((0, sets.VIEWS + 1), np.int64)
-    for _ in engine.map(_write_sets, tasks):
-        pass
-    hashes, bounds = sets.join(folder, [task.name for task in tasks])
-    return hashes, bounds[np.searchsorted(ordered, wanted)]
-
-
-def _clusters(clustering: Clustering, records: Ints, bounds: Offsets) -> Clusters:
+def _clusters(clustering: Clustering, order: Ints, bounds: Offsets) -> Clusters:
     """Name the records that were dropped, and those kept because of which they were."""
     dropped = np.flatnonzero(clustering.kept_by >= 0)
     kept = np.unique(clustering.kept_by[dropped])
@@ -251,7 +192,7 @@ def _clusters(clustering: Clustering, records: Ints, bounds: Offsets) -> Cluster
     similarity = np.full((len(kept) + len(dropped), 3), np.nan)
     similarity[len(kept) :] = np.column_stack([whole, parts])
     return Clusters(
-        records[np.concatenate([kept, dropped])],
-        records[np.concatenate([kept, clustering.kept_by[dropped]])],
+        order[np.concatenate([kept, dropped])],
+        order[np.concatenate([kept, clustering.kept_by[dropped]])],
         similarity,
     )

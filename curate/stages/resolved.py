@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -19,7 +18,7 @@ import pyarrow.compute as pc
 
 from curate.kernels.survivor import Census
 from curate.record import Batch, locator
-from curate.stage import Decision, Sketches, Verdict
+from curate.stage import Decision, Sketches, SketchPart, Verdict
 
 Ints = npt.NDArray[np.int64]
 
@@ -112,11 +111,22 @@ def _open(file: str, modified: int) -> _Decided:
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """Every record that has a duplicate or is one. Records go by their number in the census."""
+    """Every record that has a duplicate or is one. Records go by their index in the census."""
 
     member: Ints  # [m]
     kept: Ints  # [m] the kept record of the member's cluster: itself where the member is kept
     similarity: npt.NDArray[np.float64]  # [m, 3] whole, prompt, response; NaN where there is none
+
+
+def chosen(parts: Sequence[SketchPart], records: Ints, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the chosen records (numbers over all parts, ascending) of each part that has any."""
+    start = 0
+    for part in parts:
+        table = part.table(columns)
+        first, last = np.searchsorted(records, (start, start + table.num_rows))
+        if first < last:
+            yield table.take(pa.array(records[first:last] - start))
+        start += table.num_rows
 
 
 def settle(
@@ -126,11 +136,12 @@ def settle(
     """Write the decisions on the clusters' records into the sketches' scratch folder; return the stage."""
     by_place = np.lexsort((census.row[clusters.member], census.file[clusters.member]))
     clusters = Clusters(clusters.member[by_place], clusters.kept[by_place], clusters.similarity[by_place])
-    ids = _ids(clusters.member, sketches)
     own = np.flatnonzero(clusters.member == clusters.kept)  # the kept records, in canonical order
-    sizes = _sizes(clusters, own)
+    kept, sizes = np.unique(clusters.kept, return_counts=True)
+    sizes = sizes[np.searchsorted(kept, clusters.member[own])]
     file = sketches.scratch / f"{name}.decisions.arrow"
-    _write(file, {"fact": fact, "reason": reason}, clusters, ids, census)
+    ids = _ids(clusters.member, census, sketches)
+    _write(file, {"fact": fact, "reason": reason}, _decisions(clusters, ids, census), clusters, census)
     large = own[sizes > max_cluster]
     if len(large):
         first = large[np.argsort(-sizes[sizes > max_cluster], kind="stable")][:_EXAMPLES]
@@ -140,61 +151,73 @@ def settle(
             "message": f"{len(large)} clusters of over {max_cluster} records, the largest {sizes.max()}; "
             "see whether a template makes different records look alike",
             "count": len(large),
-            "examples": [ids[index] for index in first.tolist()],
+            "examples": ids.take(pa.array(first)).to_pylist(),
         }
         findings = (finding, *findings)
     totals = {
         "clusters": len(own),
         "dropped": len(clusters.member) - len(own),
         "largest_cluster": int(sizes.max(initial=0)),
+        "overlap": _overlap(clusters, census),
     }
     return Resolved(name, str(file), findings, {**summary, **totals})
 
 
-def _sizes(clusters: Clusters, own: Ints) -> Ints:
-    """Return how many members the cluster of each kept record has: [len(own)]."""
-    kept, counts = np.unique(clusters.kept, return_counts=True)
-    return counts[np.searchsorted(kept, clusters.member[own])]
+def _overlap(clusters: Clusters, census: Census) -> list[dict[str, Any]]:
+    """Count the dropped records by their own source and the source of the record that stands for them."""
+    names = sorted({source for source, _ in census.files})
+    number = {source: index for index, source in enumerate(names)}
+    source = np.array([number[source] for source, _ in census.files], np.int64)
+    dropped = clusters.member != clusters.kept
+    of, by = (source[census.file[side[dropped]]] for side in (clusters.member, clusters.kept))
+    pairs, counts = np.unique(np.stack([of, by]), axis=1, return_counts=True)
+    return [
+        {"source": names[a], "kept_source": names[b], "records": count}
+        for (a, b), count in zip(pairs.T.tolist(), counts.tolist(), strict=True)
+    ]
 
 
-def _ids(member: Ints, sketches: Sketches) -> list[str]:
+def _ids(member: Ints, census: Census, sketches: Sketches) -> pa.ChunkedArray:
     """Read the ids of the members, and of no other record, in the members' order."""
-    ids = np.empty(len(member), object)
-    order = np.argsort(member)
-    ordered = member[order]
-    start = 0
-    for part in sketches.parts:
-        column = part.table(["id"]).column("id")
-        first, last = np.searchsorted(ordered, (start, start + len(column)))
-        ids[order[first:last]] = column.take(pa.array(ordered[first:last] - start)).to_pylist()
-        start += len(column)
-    return ids.tolist()
+    records = census.record[member]
+    order = np.argsort(records)
+    tables = [table.column("id") for table in chosen(sketches.parts, records[order], ["id"])]
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    found = pa.chunked_array([chunk for table in tables for chunk in table.chunks], pa.string())
+    return found.take(pa.array(back))
 
 
-def _write(file: Path, about: dict[str, str], clusters: Clusters, ids: list[str], census: Census) -> None:
+def _decisions(clusters: Clusters, ids: pa.ChunkedArray, census: Census) -> pa.Table:
+    """Return the decisions on all members, in their order."""
+    members = len(clusters.member)
+    at = np.empty(len(census.record), np.int64)  # of each record of the census, its place among the members
+    at[clusters.member] = np.arange(members)
+    kept, of = np.unique(clusters.kept, return_inverse=True)
+    places = [
+        (*census.files[f], r) for f, r in zip(census.file[kept], census.row[kept].tolist(), strict=True)
+    ]
+    marks = [f"{source}\0{path}\0{row}".encode() for source, path, row in places]
+    names = pa.array([hashlib.blake2b(mark, digest_size=8).hexdigest() for mark in marks], pa.string())
+    locators = pa.array([locator(path, row) for _, path, row in places], pa.string())
+    is_kept = clusters.member == clusters.kept
+    own = pa.array(of, mask=is_kept)
+    columns = [pa.array(census.row[clusters.member])]
+    for similarity in clusters.similarity.T:
+        columns.append(pa.array(similarity, mask=is_kept | np.isnan(similarity)))
+    columns.append(ids.take(pa.array(at[clusters.kept], mask=is_kept)))
+    columns += [locators.take(own), names.take(pa.array(of))]
+    return pa.table(columns, schema=DECISIONS)
+
+
+def _write(file: Path, about: dict[str, str], found: pa.Table, clusters: Clusters, census: Census) -> None:
     files = census.file[clusters.member]
     starts = np.flatnonzero(np.diff(files, prepend=-1))
     named = [census.files[index] for index in files[starts].tolist()]
     schema = DECISIONS.with_metadata({**about, "files": orjson.dumps(named).decode()})
-    place = dict(zip(clusters.member.tolist(), range(len(ids)), strict=True))
     unfinished = file.with_suffix(".tmp")
     with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for start, end in pairwise([*starts.tolist(), len(ids)]):
-            lines = [_line(index, clusters, ids, census, place) for index in range(start, end)]
-            writer.write_batch(pa.RecordBatch.from_pylist(lines, schema))
+        for start, end in pairwise([*starts.tolist(), len(files)]):
+            whole = found.slice(start, end - start).combine_chunks().replace_schema_metadata(schema.metadata)
+            writer.write_batch(whole.to_batches()[0])
     unfinished.replace(file)  # a reader that has the old file mapped keeps it
-
-
-def _line(
-    index: int, clusters: Clusters, ids: list[str], census: Census, place: dict[int, int]
-) -> dict[str, Any]:
-    member, kept = int(clusters.member[index]), int(clusters.kept[index])
-    source, path = census.files[census.file[kept]]
-    row = int(census.row[kept])
-    name = hashlib.blake2b(f"{source}\0{path}\0{row}".encode(), digest_size=8).hexdigest()
-    line: dict[str, Any] = {"row": int(census.row[member]), "cluster": name}
-    if member != kept:
-        whole, prompt, response = (None if math.isnan(s) else s for s in clusters.similarity[index].tolist())
-        line |= {"similarity": whole, "prompt_similarity": prompt, "response_similarity": response}
-        line |= {"kept_id": ids[place[kept]], "kept": locator(path, row)}
-    return line

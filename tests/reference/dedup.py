@@ -53,17 +53,25 @@ def words(text: str, symbols: bool = False) -> list[str]:
     return found
 
 
-def fmix64(h: int) -> int:
-    h = (h ^ (h >> 33)) * 0xFF51AFD7ED558CCD & _MASK
-    h = (h ^ (h >> 33)) * 0xC4CEB9FE1A85EC53 & _MASK
-    return h ^ (h >> 33)
+def mum(one: int, other: int) -> int:
+    product = one * other
+    return (product & _MASK) ^ (product >> 64)
 
 
-def fnv1a(data: bytes) -> int:
-    h = 0xCBF29CE484222325
-    for byte in data:
-        h = (h ^ byte) * 0x100000001B3 & _MASK
+def hash_bytes(data: bytes) -> int:
+    """wyhash's multiplication of two halves of 16 bytes, chained; the last 1 to 16 filled up with zeros."""
+    k1, k2 = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB
+    h = len(data) * GOLDEN & _MASK
+    pieces = [data[i : i + 16] for i in range(0, len(data), 16)] or [b""]
+    for piece in pieces:
+        x, y = (int.from_bytes(half, "little") for half in (piece[:8], piece[8:]))
+        h = mum(x ^ k1 ^ h, y ^ k2)
     return h
+
+
+def finish(h: int) -> int:
+    h = (h ^ (h >> 32)) * 0xD6E8FEB86659FD93 & _MASK
+    return h ^ (h >> 32)
 
 
 def shingles(text: str, ngram: int, salt: int = 0, symbols: bool = False) -> list[int]:
@@ -71,15 +79,15 @@ def shingles(text: str, ngram: int, salt: int = 0, symbols: bool = False) -> lis
     data = text.encode()
     if not data:
         return []
-    hashes = [fmix64(fnv1a(word.encode())) for word in words(text, symbols)]
+    hashes = [hash_bytes(word.encode()) for word in words(text, symbols)]
     if len(hashes) < ngram:
-        return [fmix64(fmix64(salt ^ GOLDEN ^ len(data)) ^ fmix64(fnv1a(data)))]
+        return [finish(hash_bytes(data) ^ finish(salt ^ GOLDEN ^ len(data)))]
     found = []
     for first in range(len(hashes) - ngram + 1):
         h = salt
         for word in hashes[first : first + ngram]:
             h = (h * GOLDEN + word) & _MASK
-        found.append(fmix64(h))
+        found.append(finish(h))
     return found
 
 
