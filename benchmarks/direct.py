@@ -25,6 +25,8 @@ import pyarrow.parquet as pq
 from curate.engine.local import LocalEngine
 from curate.record import Batch
 
+_PIECE = 2048  # records
+
 
 @dataclass(frozen=True)
 class Direct:
@@ -49,17 +51,17 @@ class ParquetPart:
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         names = list(columns or ())
         if names == ["id"]:
-            return self._read(["id"])
+            return pa.Table.from_batches(self._batches(names))
         with pa.memory_map(self.sketch) as file:
             return pa.ipc.open_file(file).read_all().select(names)
 
     def records(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-        return iter(self._read(list(columns or ["text"])).to_batches())
+        return self._batches(list(columns or ["text"]))
 
     def batches(self) -> Iterator[Batch]:
         """Yield the records with what a reader adds; rows are numbered within the group's place in the file."""
         start = self.group << 32
-        for batch in self._read(["text"]).to_batches():
+        for batch in self._batches(["text"]):
             n = batch.num_rows
             same = {"source": "s", "_path": self.path, "license": None}
             columns = {name: pa.repeat(pa.scalar(value, pa.string()), n) for name, value in same.items()}
@@ -67,9 +69,10 @@ class ParquetPart:
             start += n
             yield pa.RecordBatch.from_pydict({"text": batch.column("text"), "_row": rows, **columns})
 
-    def _read(self, columns: list[str]) -> pa.Table:
+    def _batches(self, columns: list[str]) -> Iterator[Batch]:
+        """Unpack the group a piece at a time: what is read is then still in the cache when it is sketched."""
         with pq.ParquetFile(self.path, memory_map=True) as file:
-            return file.read_row_group(self.group, columns=columns, use_threads=False)
+            yield from file.iter_batches(_PIECE, row_groups=[self.group], columns=columns, use_threads=False)
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,41 @@ def exact(path: Path, *, workers: int = 1) -> Direct:
     return run(Exact(Exact.Options()), [path], workers)
 
 
+def ceiling(paths: Sequence[Path]) -> dict[str, float]:
+    """Return MB of text per CPU second of what no near-duplicate search can do without, measured here.
+
+    Unpacking the text, and that with one hash made of every shingle.
+    """
+    from curate.kernels import folding, parts, reading, text
+
+    def hashed(batch: Batch) -> None:
+        spoken = parts.turns(batch)
+        cutting, how = reading.Cutting(5, text.SALTS, reading.BOTH), folding.characters()
+        out = np.empty(0, np.uint64)
+        bounds, todo = np.zeros((batch.num_rows + 1, 3), np.int64), np.ones(batch.num_rows, np.bool_)
+        size = int(spoken.ends[-1] - spoken.starts[0])
+
+        def step(turns: Any, room: Any, first: int) -> int:
+            nonlocal out
+            out = text.grown(out, bounds[-1, 0], room, size)
+            done: int = reading.record_shingles(turns, cutting, False, how, room, first, todo, out, bounds)
+            return done
+
+        text.read(spoken, todo, step)
+
+    def rate(work: Callable[[Batch], Any]) -> float:
+        nbytes, before = 0, time.process_time()
+        for path in paths:
+            with pq.ParquetFile(path, memory_map=True) as file:
+                for batch in file.iter_batches(_PIECE, columns=["text"], use_threads=False):
+                    work(batch)
+                    nbytes += batch.column("text").buffers()[2].size
+        return nbytes / 1e6 / (time.process_time() - before)
+
+    hashed(pa.record_batch({"text": ["one two three four five six"]}))
+    return {"unpack": rate(lambda batch: None), "unpack and hash each shingle": rate(hashed)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -195,6 +233,7 @@ def main() -> None:
     parser.add_argument("--similarity", type=float, default=0.8)
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--symbols", action="store_true", help="pairs must agree in symbols too")
     given = parser.parse_args()
     if given.stage == "exact":
         found = exact(given.file, workers=given.workers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,12 @@ from curate.kernels.parts import BITMAP, Sets
 from curate.kernels.text import Hashes
 
 Ints = npt.NDArray[np.int64]
-Numbers = npt.NDArray[np.uint32]
+Numbers = npt.NDArray[np.integer[Any]]
 
 SHORT = 64  # shingles: below, symbols carry meaning as words do (measured: LOG.md, 2026-11-21)
 _PART_KEYS = 2048  # keys that are grouped at a time: their table fits the nearest cache
 MOST_RECORDS = 2**32 - 1
+_MOST_SCREENED = 4096  # others of one bucket; a record that resembles none of so many stays a candidate
 
 
 class Buckets(NamedTuple):
@@ -87,8 +88,25 @@ def _prints(found: Buckets) -> Hashes:
     return np.add.reduceat(mixed, np.concatenate([[0], found.ends[:-1]]))
 
 
+def screened(found: Buckets, planes: Hashes, needed: int) -> tuple[Buckets, npt.NDArray[np.bool_]]:
+    """Return the buckets without the records that agree with no other member in enough minima, and who stays.
+
+    Members are indices of ``planes`` (curate.kernels.minhash.Screen).
+    """
+    from curate.kernels import compare
+
+    stays = np.zeros(len(planes), np.bool_)
+    compare.plausible(found.members, found.ends, planes, needed, _MOST_SCREENED, stays)
+    of = np.repeat(np.arange(len(found.ends)), np.diff(found.ends, prepend=0))
+    kept = stays[found.members]
+    sizes = np.bincount(of[kept], minlength=len(found.ends))
+    kept &= (sizes > 1)[of]
+    sizes = sizes[sizes > 1]
+    return Buckets(found.members[kept], np.cumsum(sizes)), stays
+
+
 def represent(
-    members: Ints, ends: Ints, place: Ints, sets: Sets, threshold: float, window: int
+    members: Numbers, ends: Ints, place: Ints, sets: Sets, threshold: float, window: int
 ) -> Clustering:
     """Go through records in policy order and drop each that a kept record before it is similar enough to.
 
@@ -119,7 +137,7 @@ def represent(
     hashes.flags.writeable = False  # as a mapped file is: one compiled version serves both
     kept_by, similarity = np.empty(records, np.int64), np.zeros((records, 2))
     skipped, counts = np.zeros(count, np.int64), np.zeros(3, np.int64)
-    widest = int((sets.bounds[:, [2, 4]] - sets.bounds[:, [0, 2]]).max(initial=0))
+    widest = int((sets.bounds[:, [2, -1]] - sets.bounds[:, [0, 2]]).max(initial=0))
     words, symbols = reading.table(widest), reading.table(widest)
     first = np.concatenate([[0], ends[:-1]]) if count else ends
     joined, kept = np.zeros(count, np.int64), np.empty((len(members), 2), np.uint32)

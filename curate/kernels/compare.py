@@ -11,6 +11,7 @@ from curate.kernels.lanes import ones
 from curate.kernels.normal import FULL, NEEDS_CONTEXT
 from curate.kernels.parts import BITMAP
 from curate.kernels.reading import append_record
+from curate.kernels.sketch import PLANES
 
 Array: TypeAlias = Any  # numba sees arrays of many types; the modules that call in state them
 
@@ -78,19 +79,20 @@ def record_sets(
 ) -> int:  # fmt: skip
     """Write the shingle sets of the records [first:] to do; return as curate.kernels.sketch.band_keys does.
 
-    ``out[bounds[i, v]:bounds[i, v + 1]]`` is set v of record i: prompt, response, then both with each symbol
-    as a word. bounds[-1, 0] says how far ``out`` is written. ``bitmaps`` [records, BITMAP], zeros, gets a bit
-    for each shingle of the first two: the highest bits of its hash are the bit's number.
+    ``out[bounds[i, v]:bounds[i, v + 1]]`` is set v of record i: prompt, response, then, if ``bounds`` has room
+    for them, both with each symbol as a word. bounds[-1, 0] says how far ``out`` is written. ``bitmaps``
+    [records, BITMAP], zeros, gets a bit for each shingle of the first two: the highest bits of its hash are the
+    bit's number.
     """
-    n = bounds[-1, 0]
+    n, views = bounds[-1, 0], bounds.shape[1] - 1
     for record in range(first, len(todo)):
         if not todo[record]:
             continue
         end, at = n, 0
         bounds[record, 0] = n
-        for view in range(2):
+        while at < views:
             start = end
-            middle, end = append_record(turns, record, view == 1, cutting, how, space, out, start)
+            middle, end = append_record(turns, record, at == 2, cutting, how, space, out, start)
             if end == NEEDS_CONTEXT:
                 break
             if end == FULL or 2 * (end - start) > len(space.table.slots):
@@ -99,7 +101,7 @@ def record_sets(
             end = _unique(out, middle, end, split, space.table)
             bounds[record, at + 1], bounds[record, at + 2] = split, end
             at += 2
-        if at < 4:
+        if at < views:
             continue
         for i in range(n, bounds[record, 2]):
             place = out[i] >> _SHIFT
@@ -108,6 +110,36 @@ def record_sets(
         bounds[-1, 0] = n
         todo[record] = False
     return len(todo)
+
+
+@kernel
+def plausible(members: Array, ends: Array, planes: Array, needed: int, most: int, out: Array) -> None:
+    """Mark each record that agrees in at least ``needed`` of the minima with another one of a bucket.
+
+    Of ``planes`` [records, …] curate.kernels.sketch.band_keys tells. A record that is compared with ``most``
+    others in vain is marked, too: nothing is lost where a bucket is too large to be looked through.
+    """
+    start = 0
+    for bucket in range(len(ends)):
+        for i in range(start, ends[bucket]):
+            one = members[i]
+            tried = 0
+            for j in range(i + 1, ends[bucket] + i - start):
+                if out[one] or tried == most:
+                    break
+                tried += 1
+                other = members[j if j < ends[bucket] else start + j - ends[bucket]]
+                equal = 0
+                for k in range(0, planes.shape[1], PLANES):
+                    differ = _U64(0)
+                    for bit in range(k, k + PLANES):
+                        differ |= planes[one, bit] ^ planes[other, bit]
+                    equal += 64 - ones(differ)
+                if equal >= needed:
+                    out[one] = out[other] = True
+            if tried == most:
+                out[one] = True
+        start = ends[bucket]
 
 
 @part
@@ -194,12 +226,13 @@ def represent(
     ``kept_bitmaps`` its bitmap, side by side, because most comparisons end there. ``words`` and ``symbols``
     are tables that hold the sets of the record at hand.
     """
+    last = bounds.shape[1] - 1  # 2, or 4 if symbols must be similar too
     share = threshold / (1.0 + threshold)  # of both sizes together: what two similar sets have in common
     for record in range(len(kept_by)):
         kept_by[record] = -1
         size = bounds[record, 2] - bounds[record, 0]
         words_today, symbols_today = np.uint32(0), np.uint32(0)
-        words_mask, symbols_mask = _mask(size), _mask(bounds[record, 4] - bounds[record, 2])
+        words_mask, symbols_mask = _mask(size), _mask(bounds[record, last] - bounds[record, 2])
         best = 0.0
         for entry in range(starts[record], starts[record + 1]):
             bucket = entries[entry]
@@ -229,9 +262,11 @@ def represent(
                 prompt = _jaccard(hashes, bounds, record, other, 0, threshold, words, words_today, words_mask)
                 if prompt < 0:
                     continue
-                if symbols_today == 0:
-                    symbols_today = _fill(hashes, bounds[record, 2], bounds[record, 4], symbols, symbols_mask)
-                if not _similar_symbols(
+                if last > 2 and symbols_today == 0:
+                    symbols_today = _fill(
+                        hashes, bounds[record, 2], bounds[record, last], symbols, symbols_mask
+                    )
+                if last > 2 and not _similar_symbols(
                     hashes, bounds, record, other, threshold, short, symbols, symbols_today, symbols_mask
                 ):
                     continue

@@ -81,13 +81,8 @@ def _is_high(builder: Any, vector: Any) -> Any:
     return builder.icmp_signed("<", vector, _splat(0))
 
 
-def _is_not_blank(builder: Any, vector: Any) -> Any:
-    return builder.icmp_unsigned("!=", vector, _splat(0x20))
-
-
 word_mask = _mask("word_mask", _is_word, "ASCII letters, digits, underscores, and all bytes from 0x80.")
 high_mask = _mask("high_mask", _is_high, "Bytes from 0x80.")
-dark_mask = _mask("dark_mask", _is_not_blank, "All bytes but the space.")
 space_mask = _mask("space_mask", _is_space, "ASCII white space.")
 
 
@@ -171,6 +166,24 @@ def mum(typing_context: Any, one: Any, other: Any) -> Any:
         return builder.xor(builder.trunc(product, _I64), high)
 
     return types.uint64(types.uint64, types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bit_plane(typing_context: Any, row: Any, first: Any, bit: Any) -> Any:
+    """Return bit ``bit`` of the 32 numbers from row[first] on, as 32 bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector_type = ir.VectorType(_I32, 32)
+        numbers = _load(context, builder, signature.args[0], arguments[0], arguments[1], vector_type)
+        place = builder.trunc(builder.shl(ir.Constant(_I64, 1), arguments[2]), _I32)
+        lane = builder.insert_element(ir.Constant(vector_type, ir.Undefined), place, ir.Constant(_I32, 0))
+        spread = builder.shuffle_vector(
+            lane, ir.Constant(vector_type, ir.Undefined), ir.Constant(vector_type, [0] * 32)
+        )
+        found = builder.icmp_unsigned("!=", builder.and_(numbers, spread), ir.Constant(vector_type, [0] * 32))
+        return builder.zext(builder.bitcast(found, _I32), _I64)
+
+    return types.uint64(row, types.int64, types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

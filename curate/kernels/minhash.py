@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from curate.kernels.text import Hashes, Offsets
 Signatures = npt.NDArray[np.uint32]
 
 SCHEME = "minhash2.affine32"
+_MOST_LOSS = 1e-4  # of pairs at the threshold, by the screen
 _LARGEST_SMALL_SET = 64  # members of a set that band keys may hold whole; bounds the work per record
 
 
@@ -101,3 +103,31 @@ def small_set_limit(threshold: float) -> int:
     while k < _LARGEST_SMALL_SET and (k + 1) / (k + 2) < threshold:
         k += 1
     return k
+
+
+def plane_words(num_perm: int) -> int:
+    """Return how many 64-bit numbers hold two bits of a record's first 64 or 128 minima; 0 for fewer than 64."""
+    return 2 * min(num_perm // 64, 2)
+
+
+class Screen(NamedTuple):
+    """A cheap look at two signatures before their sets are read: two bits each of up to 128 minima."""
+
+    needed: int  # minima that must agree in both bits
+    loss: float  # chance that a pair AT the threshold is turned away
+
+
+def screen(similarity: float, num_perm: int) -> Screen:
+    """Return the screen that turns away one in 10,000 pairs at the threshold, at the most.
+
+    Two bits agree where the minima do, and by chance in one of four other cases: with probability p = J + (1
+    - J) / 4 (Li, König: b-Bit Minwise Hashing, WWW 2010). The agreeing ones of n are binomial.
+    """
+    n = 32 * plane_words(num_perm)
+    p = similarity + (1 - similarity) / 4
+    needed, below = 0, 0.0
+    while (
+        needed < n and (more := below + comb(n, needed) * p**needed * (1 - p) ** (n - needed)) <= _MOST_LOSS
+    ):
+        needed, below = needed + 1, more
+    return Screen(needed, below)

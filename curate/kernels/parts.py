@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 On: TypeAlias = Literal["both", "prompt", "response", "whole"]
 Bitmaps: TypeAlias = npt.NDArray[np.uint64]
 
-VIEWS = 4  # sets of a record: prompt and response by words, then both by words and symbols
 BITMAP = 16  # numbers of 64 bits in a record's bitmap: enough for sets of some hundred shingles
 
 
 class Sets(NamedTuple):
-    """Shingle sets of n records."""
+    """Shingle sets of n records: prompt and response by words, then both by words and symbols if that counts."""
 
     hashes: Hashes  # in no order
-    bounds: Offsets  # [n, VIEWS + 1]: set v of record i is hashes[bounds[i, v]:bounds[i, v + 1]]
+    bounds: Offsets  # [n, 3 or 5]: set v of record i is hashes[bounds[i, v]:bounds[i, v + 1]]
     bitmaps: Bitmaps  # [n, BITMAP] of the first two sets: bounds what two records can share
 
 
@@ -57,12 +56,12 @@ def normal_keys(batch: Batch) -> Hashes:
     """Return 64-bit hashes [n], equal for records whose turns are equal once normalised."""
     from curate.kernels import reading
 
-    keys = np.empty(batch.num_rows, np.uint64)
+    keys, todo = np.empty(batch.num_rows, np.uint64), np.ones(batch.num_rows, np.bool_)
     how = folding.characters()
     text.read(
         turns(batch),
-        batch.num_rows,
-        lambda turns, room, first, todo: reading.normal_keys(turns, how, room, first, todo, keys),
+        todo,
+        lambda turns, room, first: reading.normal_keys(turns, how, room, first, todo, keys),
     )
     return keys
 
@@ -78,9 +77,14 @@ class Shingling:
 
     ngram: int
     on: On
+    symbols: bool = True  # whether sets by words and symbols are made too
 
-    def band_keys(self, batch: Batch, threshold: float, cut: Bands, num_perm: int, seed: int) -> Hashes:
-        """Return [bands, n] 64-bit keys: records with an equal key in any band are candidates.
+    def band_keys(
+        self, batch: Batch, threshold: float, cut: Bands, num_perm: int, seed: int
+    ) -> tuple[Hashes, Hashes]:
+        """Return [bands, n] 64-bit keys, and [n, words] of bits of the minima (minhash.plane_words).
+
+        Records with an equal key in any band are candidates.
 
         One signature serves a rule on two parts: shingles are salted by part, so the union's intersection is
         Ip + Ir and its union Up + Ur. By the mediant inequality (Ip + Ir) / (Up + Ur) lies between Ip / Up
@@ -97,35 +101,41 @@ class Shingling:
         row = np.empty(len(a), np.uint32)
         held = np.empty(minhash.small_set_limit(threshold) + 1, np.uint64)
         keys = np.empty((cut.bands, batch.num_rows), np.uint64)
-        cutting, how = self._cutting(), folding.characters()
+        planes = np.empty((batch.num_rows, minhash.plane_words(num_perm)), np.uint64)
+        cutting, how, todo = self._cutting(), folding.characters(), np.ones(batch.num_rows, np.bool_)
         text.read(
             turns(batch, whole=self.on == "whole"),
-            batch.num_rows,
-            lambda turns, room, first, todo: sketch.band_keys(
-                turns, cutting, how, room, a, b, cut.rows, row, held, first, todo, keys
+            todo,
+            lambda turns, room, first: sketch.band_keys(
+                turns, cutting, how, room, a, b, cut.rows, row, held, first, todo, keys, planes
             ),
         )
-        return keys
+        return keys, planes
 
-    def sets(self, batch: Batch) -> Sets:
-        """Return the shingle sets of every record."""
+    def sets(self, batch: Batch, rows: npt.NDArray[np.int64] | None = None) -> Sets:
+        """Return the shingle sets of the records at ``rows`` (ascending), or of every record."""
         from curate.kernels import compare
 
         spoken = turns(batch, whole=self.on == "whole")
-        size = int((spoken.ends - spoken.starts).sum())
+        todo = np.ones(batch.num_rows, np.bool_)
+        if rows is not None:
+            todo[:] = False
+            todo[rows] = True
+        chosen = todo.copy()
+        size = int((spoken.ends - spoken.starts)[np.repeat(todo, np.diff(spoken.first))].sum())
         out = np.empty(0, np.uint64)
-        bounds = np.zeros((batch.num_rows + 1, VIEWS + 1), np.int64)
+        bounds = np.zeros((batch.num_rows + 1, 5 if self.symbols else 3), np.int64)
         bitmaps = np.zeros((batch.num_rows, BITMAP), np.uint64)
         cutting, how = self._cutting(), folding.characters()
 
-        def step(turns: Turns, room: Any, first: int, todo: text.Flags) -> int:
+        def step(turns: Turns, room: Any, first: int) -> int:
             nonlocal out
             out = text.grown(out, bounds[-1, 0], room, size)
             done: int = compare.record_sets(turns, cutting, how, room, first, todo, out, bounds, bitmaps)
             return done
 
-        text.read(spoken, batch.num_rows, step)
-        return Sets(out[: bounds[-1, 0]], bounds[:-1], bitmaps)
+        text.read(spoken, todo, step)
+        return Sets(out[: bounds[-1, 0]], bounds[:-1][chosen], bitmaps[chosen])
 
     def _cutting(self) -> Cutting:
         from curate.kernels import reading

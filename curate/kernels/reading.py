@@ -88,13 +88,13 @@ def space(turns: Turns, times: int) -> Space:
 
 @part
 def _feed(
-    text: Array, end: int, cutter: int, ngram: int, salt: Any, space: Any, carry: int, out: Array, n: int
+    text: Array, end: int, symbols: bool, ngram: int, salt: Any, space: Any, carry: int, out: Array, n: int
 ) -> Any:
     """Append the n-grams of a text's words, of which ``carry`` words stand before it; return n, carry, words."""
     bounds, words = space.bounds, space.words
     i, seen = 0, 0
     while i < end:
-        count, i = cut(text, i, end, cutter, bounds)
+        count, i = cut(text, i, end, symbols, bounds)
         for k in range(0, count, 2):
             words[carry + k // 2] = hash_bytes(text, bounds[k], bounds[k + 1] - bounds[k])
         count = carry + count // 2
@@ -144,10 +144,10 @@ def append_part(
         if turns.parts[turn] != part:
             continue
         start, end = turns.starts[turn], turns.ends[turn]
-        size, cutter = spell(data, start, end, turns.folded[turn], symbols, how, space.spelled)
+        size = spell(data, start, end, turns.folded[turn], symbols, how, space.spelled)
         if size < 0:
             return size
-        n, carry, seen = _feed(space.spelled, size, cutter, cutting.ngram, salt, space, carry, out, n)
+        n, carry, seen = _feed(space.spelled, size, symbols, cutting.ngram, salt, space, carry, out, n)
         if n < 0:
             return n
         words += seen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.kernels.parts import BITMAP, VIEWS, Sets
+from curate.kernels.parts import BITMAP, Sets
 
 
 def write(folder: Path, name: str, found: Iterable[Sets]) -> None:
@@ -27,23 +27,28 @@ def write(folder: Path, name: str, found: Iterable[Sets]) -> None:
     np.save(folder / f"{name}.bitmaps.npy", np.concatenate(bitmaps))
 
 
-def join(folder: Path, names: Sequence[str]) -> Sets:
-    """Join the files of :func:`write` into one, mapped: the records of all names in order."""
+def join(folder: Path, names: Sequence[str], memory: int) -> Sets:
+    """Join the files of :func:`write`: the records of all names in order.
+
+    Sets of up to ``memory`` bytes are read, larger ones mapped from one file.
+    """
+    if not names:
+        return Sets(np.empty(0, np.uint64), np.zeros((0, 3), np.int64), np.zeros((0, BITMAP), np.uint64))
+    files = [folder / f"{name}.hashes" for name in names]
+    sizes = np.array([file.stat().st_size // 8 for file in files], np.int64)
+    starts = np.cumsum(sizes) - sizes
+    total = int(sizes.sum())
     whole = folder / "candidates.hashes"
-    bounds, bitmaps = [], []
-    written = 0
-    with whole.open("wb") as out:
-        for name in names:
-            part = folder / f"{name}.hashes"
-            with part.open("rb") as file:
-                while block := file.read(1 << 24):
-                    out.write(block)
-            bounds.append(np.load(folder / f"{name}.bounds.npy") + written // 8)
-            bitmaps.append(np.load(folder / f"{name}.bitmaps.npy"))
-            written += part.stat().st_size
-            for file_name in (f"{name}.hashes", f"{name}.bounds.npy", f"{name}.bitmaps.npy"):
-                (folder / file_name).unlink()
     # An empty file cannot be mapped; it is what candidates without a shingle leave.
-    hashes = np.memmap(whole, np.uint64, "r") if written else np.empty(0, np.uint64)
-    none = np.empty((0, VIEWS + 1), np.int64), np.empty((0, BITMAP), np.uint64)
-    return Sets(hashes, np.concatenate([none[0], *bounds]), np.concatenate([none[1], *bitmaps]))
+    fits = total * 8 <= memory or not total
+    hashes = np.empty(total, np.uint64) if fits else np.memmap(whole, np.uint64, "w+", shape=total)
+    for file, start, size in zip(files, starts.tolist(), sizes.tolist(), strict=True):
+        with file.open("rb") as source:
+            source.readinto(hashes[start : start + size].view(np.uint8).data)
+        file.unlink()
+    bounds = [
+        np.load(folder / f"{name}.bounds.npy") + start
+        for name, start in zip(names, starts.tolist(), strict=True)
+    ]
+    bitmaps = [np.load(folder / f"{name}.bitmaps.npy") for name in names]
+    return Sets(hashes, np.concatenate(bounds), np.concatenate(bitmaps))

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from curate.kernels.jit import kernel, part
-from curate.kernels.lanes import LANES, lower_minima, mum
+from curate.kernels.lanes import LANES, bit_plane, lower_minima, mum
 from curate.kernels.normal import FULL, NEEDS_CONTEXT
 from curate.kernels.reading import append_record
 from curate.kernels.words import K1, K2, ODD, finish
@@ -18,6 +18,7 @@ _U32, _U64 = np.uint32, np.uint64
 # MurmurHash3's 32-bit finalizer (Appleby, public domain), which datasketch's scheme affine32 applies.
 _M32A, _M32B, _S16, _S13 = _U32(0x85EBCA6B), _U32(0xC2B2AE35), _U32(16), _U32(13)
 _HALF, _ZERO = _U64(32), _U64(0)
+PLANES = 2  # bits that are kept of a minimum
 
 
 @part
@@ -72,12 +73,14 @@ def _band_key(row: Array, first: int, rows: int, start: Any) -> Any:
 @kernel
 def band_keys(
     turns: Any, cutting: Any, how: Any, space: Any, a: Array, b: Array, rows: int, row: Array, held: Array,
-    first: int, todo: Array, keys: Array,
+    first: int, todo: Array, keys: Array, planes: Array,
 ) -> int:  # fmt: skip
     """Write the band keys [bands, records] of the records [first:] to do; return len(todo) at the end.
 
     Where there is no room for a record, its number. A record of which a turn must be folded as a whole is
-    left to do. ``row`` [len(a)] and ``held`` [members of a small set + 1] are room to work in.
+    left to do. ``planes`` [records, PLANES * words] gets the lowest bits of the first 64 * words minima: bit
+    ``bit`` of the k-th 64 of them in planes[i, PLANES * k + bit]. ``row`` [len(a)] and ``held`` [members of a
+    small set + 1] are room to work in.
     """
     hashes, x = space.hashes, space.halves
     for record in range(first, len(todo)):
@@ -92,6 +95,11 @@ def band_keys(
         digest = _small_digest(hashes, 0, middle, held) * ODD + _small_digest(hashes, middle, end, held)
         for band in range(len(keys)):
             keys[band, record] = _band_key(row, band * rows, rows, digest ^ finish(_U64(band + 1) * ODD))
+        words = planes.shape[1] // PLANES
+        for k in range(words):
+            for bit in range(PLANES):
+                low, high = bit_plane(row, 64 * k, bit), bit_plane(row, 64 * k + 32, bit)
+                planes[record, PLANES * k + bit] = low | (high << _HALF)
         todo[record] = False
     return len(todo)
 

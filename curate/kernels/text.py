@@ -83,19 +83,20 @@ def fold_whole(data: Bytes, starts: Offsets, ends: Offsets, chosen: Flags) -> tu
     return joined, starts, ends
 
 
-def read(turns: Any, records: int, step: Callable[[Any, Any, int, Flags], int]) -> None:
-    """Call a kernel on turns (curate.kernels.reading.Turns) until it has done all records.
+def read(turns: Any, todo: Flags, step: Callable[[Any, Any, int], int]) -> None:
+    """Call a kernel on turns (curate.kernels.reading.Turns) until it has done all records to do.
 
-    ``step(turns, space, first, todo)`` goes on at record ``first`` and returns the record for which there was
-    no room, or ``records``. What it leaves to do has a turn that must be folded as a whole.
+    ``step(turns, space, first)`` goes on at record ``first``, takes what it does out of ``todo`` [records] and
+    returns the record for which there was no room, or len(todo). What it leaves to do has a turn that must be
+    folded as a whole.
     """
     from curate.kernels import reading
 
-    todo = np.ones(records, np.bool_)
+    records = len(todo)
     times = 2
     while todo.any():
         room, first = reading.space(turns, times), 0
-        while (first := step(turns, room, first, todo)) < records:
+        while (first := step(turns, room, first)) < records:
             times *= 2
             room = reading.space(turns, times)
         if todo.any():
@@ -146,13 +147,15 @@ def shingles(
     out, size = np.empty(0, np.uint64), int(offsets[-1] - offsets[0])
     bounds = np.zeros((n + 1, 3), np.int64)
 
-    def step(turns: Any, room: Any, first: int, todo: Flags) -> int:
+    todo = np.ones(n, np.bool_)
+
+    def step(turns: Any, room: Any, first: int) -> int:
         nonlocal out
         out = grown(out, bounds[-1, 0], room, size)
         done: int = reading.record_shingles(turns, cutting, symbols, how, room, first, todo, out, bounds)
         return done
 
-    read(turns, n, step)
+    read(turns, todo, step)
     sizes = bounds[:-1, 2] - bounds[:-1, 1]
     ends = np.zeros(n + 1, np.int64)
     np.cumsum(sizes, out=ends[1:])

@@ -16,7 +16,6 @@ from curate.kernels.jit import kernel, part
 from curate.kernels.lanes import (
     BYTES,
     copy_lower,
-    dark_mask,
     load64,
     mum,
     ones,
@@ -35,7 +34,6 @@ K1, K2 = _U64(0xA0761D6478BD642F), _U64(0xE7037ED1A0B428DB)
 ODD = _U64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, made odd
 _MIX = _U64(0xD6E8FEB86659FD93)  # multiplier of the finalizer rrmxmx (Evensen)
 _HALF, _ZERO, _ONE, _ALL = _U64(32), _U64(0), _U64(1), _U64(0xFFFFFFFFFFFFFFFF)
-RUNS, SPACES, SYMBOLS = 0, 1, 2  # what parts words, for cut()
 BLOCK = 2048  # words that are cut at a time: they and their hashes stay in the nearest caches
 MOST_NGRAM = 64
 
@@ -78,43 +76,47 @@ def _lower_ascii(data: Array, start: int, end: int, out: Array) -> bool:
 
 @part
 def _put(data: Array, i: int, width: int, kind: int, symbols: bool, state: int, out: Array, n: int) -> Any:
-    """Append one character as the tokeniser wants it; return n and the state (the kind of the last word)."""
-    if kind == BREAK and symbols:
-        kind = ALONE
-    if kind in (SPACE, BREAK) or (kind == MARK and state not in (WORD, ALONE)):
+    """Append one character as the tokeniser wants it; return n and the kind of the word that it may go on."""
+    if kind == MARK and state not in (WORD, ALONE):
+        kind = SPACE
+    if kind == SPACE or (kind == BREAK and not symbols):
         out[n] = BLANK
         return n + 1, np.int64(BREAK)
-    if kind != MARK and (kind == ALONE or state == ALONE):
+    if kind in (ALONE, BREAK) or (kind == WORD and state == ALONE):
         out[n] = BLANK
         n += 1
     for k in range(width):
         out[n + k] = data[i + k]
-    return n + width, state if kind == MARK else kind
+    n += width
+    if kind == BREAK:
+        out[n] = BLANK
+        n += 1
+    return n, state if kind == MARK else np.int64(kind)
 
 
 @part
-def spell(data: Array, start: int, end: int, folded: bool, symbols: bool, how: Any, out: Array) -> Any:
-    """Write a text as the tokeniser wants it; return the bytes written (or NEEDS_CONTEXT or FULL) and its cutter.
+def spell(data: Array, start: int, end: int, folded: bool, symbols: bool, how: Any, out: Array) -> int:
+    """Write a text as the tokeniser wants it; return the bytes written, NEEDS_CONTEXT or FULL.
 
     ``out`` has 64 bytes more than the text at least.
     """
     if end + BYTES <= len(data) and _lower_ascii(data, start, end, out):
-        return end - start, SYMBOLS if symbols else RUNS
-    return _spell_out(data, start, end, folded, symbols, how, out), SPACES if symbols else RUNS
+        return end - start
+    return _spell_out(data, start, end, folded, symbols, how, out)
 
 
 @kernel
 def _spell_out(data: Array, start: int, end: int, folded: bool, symbols: bool, how: Any, out: Array) -> int:
     """Write a text, folded, with a space between any two words that nothing parts and for what is no word.
 
-    With ``symbols`` each character of no word and no white space is a word, and only spaces part words. Else
-    ASCII breaks stay as they are: the tokeniser knows them.
+    With ``symbols``, what is no word and no white space stays, parted from what is beside it. ASCII breaks
+    stay as they are: the tokeniser knows them.
     """
     i, n, rank, state = start, 0, np.uint8(0), BREAK
     while i < end:
         if n + 3 * BYTES > len(out):
             return FULL
-        if not symbols and data[i] < _ASCII and i + BYTES <= len(data):
+        if data[i] < _ASCII and i + BYTES <= len(data):
             if state == ALONE:
                 out[n] = BLANK
                 n += 1
@@ -154,19 +156,18 @@ def _positions(mask: Any, i: int, out: Array, n: int) -> int:
 
 
 @part
-def cut(text: Array, i: int, end: int, cutter: int, bounds: Array) -> Any:
+def cut(text: Array, i: int, end: int, symbols: bool, bounds: Array) -> Any:
     """Write start and end of the words of text[i:end], as many as ``bounds`` takes, one at least.
 
-    ``cutter``: RUNS of word bytes, what lies between SPACES, or SYMBOLS: runs, and each byte that is neither
-    of a word nor white space (ASCII). Returns twice the number of words, and where to go on. Reads up to 64
-    bytes beyond the end.
+    Words are runs of word bytes, and with ``symbols`` each other byte that is no white space. Returns twice
+    the number of words, and where to go on. Reads up to 64 bytes beyond the end.
     """
     limit = len(bounds) - 4 * BYTES
     starts, ends, before = 0, 1, _ZERO  # before: whether the byte before is of a word
     while i < end and (starts < limit or (starts == 2 and ends == 1)):
         valid = below(end - i)
-        word = (dark_mask(text, i) if cutter == SPACES else word_mask(text, i)) & valid
-        alone = ~word & ~space_mask(text, i) & valid if cutter == SYMBOLS else _ZERO
+        word = word_mask(text, i) & valid
+        alone = ~word & ~space_mask(text, i) & valid if symbols else _ZERO
         shifted = (word << _ONE) | before
         starts = _positions((word & ~shifted) | alone, i, bounds, starts)
         ends = _positions((shifted & ~word) | (alone << _ONE), i, bounds, ends)

@@ -128,7 +128,8 @@ def _embed(task: ReadBack) -> None:
     """Embed one part's candidates, each text by itself."""
     how: How = task.what
     model = embedder(how.model, "cpu")
-    pairs = [pair for batch in task.batches() for pair in zip(*sides(batch, how.on), strict=True)]
+    chosen = (batch.take(pa.array(rows)) for batch, rows in task.batches())
+    pairs = [pair for batch in chosen for pair in zip(*sides(batch, how.on), strict=True)]
     vectors = np.zeros((len(pairs), len(PARTS), model.dimension), np.float32)
     numbers = np.zeros((len(pairs), len(PARTS)), np.uint64)
     seen: dict[str, tuple[int, int]] = {}  # where a text's vector is: many records share a prompt

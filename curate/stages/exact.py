@@ -83,7 +83,7 @@ class Exact:
 
 
 def _write_hashes(task: ReadBack) -> None:
-    hashes = [content_hashes(batch) for batch in task.batches()]
+    hashes = [content_hashes(batch.take(pa.array(rows))) for batch, rows in task.batches()]
     np.save(Path(task.folder) / f"{task.name}.hashes.npy", np.concatenate(hashes))
 
 

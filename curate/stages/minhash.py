@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,13 +15,13 @@ from pydantic import Field, model_validator
 
 from curate import record
 from curate.kernels import cluster, minhash, sets, survivor, text
-from curate.kernels.cluster import Clustering
-from curate.kernels.minhash import Bands
+from curate.kernels.cluster import Buckets, Clustering
+from curate.kernels.minhash import Bands, Screen
 from curate.kernels.parts import On, Sets, Shingling
 from curate.kernels.survivor import Census
-from curate.kernels.text import Offsets
+from curate.kernels.text import Hashes, Offsets
 from curate.record import Batch
-from curate.stage import Engine, Sketches, StageOptions
+from curate.stage import Engine, Sketches, SketchPart, StageOptions
 from curate.stages.nominated import ReadBack, nominate, read_back
 from curate.stages.resolved import Clusters, Resolved, chosen, settle
 
@@ -59,6 +61,11 @@ class MinHash:
             description="What of a conversation must be similar: prompt and response, one of them, or the "
             "whole as one text.",
         )
+        symbols: bool = Field(
+            True,
+            description="Whether similar records must be so with every symbol taken as a word, too: puzzles, sums "
+            "and code may differ in nothing else.",
+        )
         max_bucket: int = Field(
             1000,
             ge=1,
@@ -79,6 +86,11 @@ class MinHash:
         """Bands and rows, solved from similarity, recall and num_perm."""
         return minhash.solve(self.options.similarity, self.options.recall, self.options.num_perm)
 
+    @property
+    def screen(self) -> Screen:
+        """What candidates must have in common to be read again."""
+        return minhash.screen(self.options.similarity, self.options.num_perm)
+
     def s_curve(self) -> list[tuple[float, float]]:
         """Return the chance to become a candidate at several similarities."""
         return minhash.s_curve(self.bands.bands, self.bands.rows)
@@ -86,15 +98,18 @@ class MinHash:
     @property
     def shingling(self) -> Shingling:
         """How records are cut into shingles."""
-        return Shingling(self.options.ngram, self.options.on)
+        return Shingling(self.options.ngram, self.options.on, self.options.symbols)
 
     def sketch(self, batch: Batch) -> pa.RecordBatch:
         """Return the survivor policy's columns and one 64-bit key per band: ``band_00``, ``band_01``, …"""
         options, cut = self.options, self.bands
-        keys = self.shingling.band_keys(batch, options.similarity, cut, options.num_perm, options.seed)
+        keys, planes = self.shingling.band_keys(
+            batch, options.similarity, cut, options.num_perm, options.seed
+        )
         conversation = pa.array(np.full(batch.num_rows, record.kind(batch) == "messages"))
         columns = {name: pa.array(keys[band]) for band, name in enumerate(_band_names(cut))}
         described = dict(zip(survivor.COLUMNS.names, survivor.describe(batch), strict=True))
+        columns["planes"] = pa.FixedSizeListArray.from_arrays(pa.array(planes.ravel()), planes.shape[1])
         return pa.RecordBatch.from_pydict({**described, "conversation": conversation, **columns})
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
@@ -109,19 +124,16 @@ class MinHash:
         with tempfile.TemporaryDirectory(dir=sketches.scratch) as scratch:
             folder = Path(scratch)
             found = nominate(parts, records, _band_names(self.bands), sketches.memory, engine, folder)
-            mark = np.zeros(records, bool)
-            mark[found.members] = True
-            candidates = np.flatnonzero(mark)
+            met, candidates, found = _screened(parts, records, found, self.screen.needed)
             columns = [*survivor.KEYS, *survivor.COLUMNS.names]
             census = Census.take(candidates, chosen(parts, candidates, columns))
             place = np.empty(len(candidates), np.int64)
             place[census.order] = np.arange(len(candidates))
             names = read_back(parts, candidates, _write_sets, engine, folder, self.shingling)
-            shingled = sets.join(folder, names)
+            shingled = sets.join(folder, names, sketches.memory // 4)
             in_order = Sets(shingled.hashes, shingled.bounds[census.order], shingled.bitmaps[census.order])
-            members = np.searchsorted(candidates, found.members)
             clustering = cluster.represent(
-                members,
+                found.members,
                 found.ends,
                 place,
                 in_order,
@@ -137,19 +149,19 @@ class MinHash:
             sketches,
             self.options.max_cluster,
             self._findings(clustering),
-            self._summary(clustering, records, len(candidates)),
+            self._summary(clustering, records, met, len(candidates)),
         )
 
-    def _summary(self, clustering: Clustering, records: int, candidates: int) -> dict[str, Any]:
+    def _summary(self, clustering: Clustering, records: int, met: int, candidates: int) -> dict[str, Any]:
         cut = self.bands
         return {
             "records": records,
             "bands": cut.bands,
             "rows": cut.rows,
-            "predicted_recall": cut.probability(self.options.similarity),
+            "predicted_recall": cut.probability(self.options.similarity) * (1 - self.screen.loss),
             "s_curve": self.s_curve(),
+            "met": met,
             "candidates": candidates,
-            "met_pairs": clustering.met,
             "verified_pairs": clustering.verified,
             "accepted_pairs": clustering.accepted,
             "capped_buckets": clustering.capped,
@@ -179,8 +191,34 @@ def _band_names(cut: Bands) -> list[str]:
     return [f"band_{band:02d}" for band in range(cut.bands)]
 
 
+def _screened(
+    parts: Sequence[SketchPart], records: int, found: Buckets, needed: int
+) -> tuple[int, Ints, Buckets]:
+    """Screen the records that share a bucket: return how many those are, and of what is left the numbers.
+
+    In the buckets, members are indices of these numbers.
+    """
+    mark = np.zeros(records, bool)
+    mark[found.members] = True
+    met = np.flatnonzero(mark)
+    index = np.empty(records, np.uint32)
+    index[met] = np.arange(len(met), dtype=np.uint32)
+    found = Buckets(index[found.members], found.ends)
+    tables = [_planes(table) for table in chosen(parts, met, ["planes"])]
+    if not tables or not tables[0].shape[1]:
+        return len(met), met, found
+    found, stays = cluster.screened(found, np.concatenate(tables), needed)
+    place = (np.cumsum(stays) - 1).astype(np.uint32)
+    return len(met), met[stays], Buckets(place[found.members], found.ends)
+
+
+def _planes(table: pa.Table) -> Hashes:
+    column = table.column("planes").combine_chunks()
+    return np.asarray(column.flatten()).reshape(len(column), -1)
+
+
 def _write_sets(task: ReadBack) -> None:
-    sets.write(Path(task.folder), task.name, map(task.what.sets, task.batches()))
+    sets.write(Path(task.folder), task.name, starmap(task.what.sets, task.batches()))
 
 
 def _clusters(clustering: Clustering, order: Ints, bounds: Offsets) -> Clusters:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from curate.errors import StageError
 from curate.kernels import cluster
@@ -102,14 +101,14 @@ class ReadBack:
     name: str  # of what the worker writes there
     what: Any = None
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield the candidates, in the part's order."""
+    def batches(self) -> Iterator[tuple[Batch, Ints]]:
+        """Yield the batches that hold candidates, in the part's order, and the candidates' rows in each."""
         rows = np.load(Path(self.folder) / f"{self.name}.rows.npy")
         start = 0
         for batch in self.part.records([self.column]):
             first, last = np.searchsorted(rows, (start, start + batch.num_rows))
             if first < last:
-                yield batch.take(pa.array(rows[first:last] - start))
+                yield batch, rows[first:last] - start
             start += batch.num_rows
 
 

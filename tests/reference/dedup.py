@@ -33,15 +33,16 @@ def nature(char: str) -> tuple[bool, bool, bool]:
 def words(text: str, symbols: bool = False) -> list[str]:
     """Cut a normalised text: runs of word characters, unspaced ones each alone, marks with their word.
 
-    With symbols, whatever else is no white space is a word by itself.
+    With symbols, whatever else is no white space and no mark is a word by itself.
     """
     found: list[str] = []
     inside = alone = False
     for char in text:
         is_word, is_mark, is_alone = nature(char)
         if symbols and not (is_word or is_mark or char.isspace()):
-            is_word = is_alone = True
-        if is_word:
+            found.append(char)
+            inside = False
+        elif is_word:
             if not inside or alone or is_alone:
                 found.append("")
             found[-1] += char
