@@ -196,10 +196,11 @@ def ceiling(paths: Sequence[Path]) -> dict[str, float]:
     """
     from curate.kernels import folding, parts, reading, text
 
+    out = np.empty(0, np.uint64)
+
     def hashed(batch: Batch) -> None:
         spoken = parts.turns(batch)
         cutting, how = reading.Cutting(5, text.SALTS, reading.BOTH), folding.characters()
-        out = np.empty(0, np.uint64)
         bounds, todo = np.zeros((batch.num_rows + 1, 3), np.int64), np.ones(batch.num_rows, np.bool_)
         size = int(spoken.ends[-1] - spoken.starts[0])
 

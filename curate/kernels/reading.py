@@ -65,6 +65,7 @@ def table(members: int) -> Table:
 class Space(NamedTuple):
     """Room to work in."""
 
+    times: int
     spelled: npt.NDArray[np.uint8]
     bounds: npt.NDArray[np.int64]
     words: npt.NDArray[np.uint64]
@@ -74,15 +75,23 @@ class Space(NamedTuple):
 
 
 def space(turns: Turns, times: int) -> Space:
-    """Return room for any one turn, ``times`` its length: a character may become several."""
-    longest = int((turns.ends - turns.starts).max(initial=0))
+    """Return room for any one record, ``times`` what most texts need: a character may become several.
+
+    Most texts have fewer than a word in four bytes. The memory is only reserved here: the system hands out the
+    pages that are written.
+    """
+    lengths = turns.ends - turns.starts
+    before = np.concatenate([[0], np.cumsum(lengths)])
+    longest = int(np.diff(before[turns.first]).max(initial=0))
+    hashes = times * (longest // 4 + (1 << 10))
     return Space(
-        np.empty(times * longest + _SLACK, np.uint8),
+        times,
+        np.empty(times * int(lengths.max(initial=0)) + _SLACK, np.uint8),
         np.empty(2 * BLOCK + 4 * BYTES, np.int64),
         np.empty(BLOCK + 2 * BYTES + MOST_NGRAM, np.uint64),
-        np.empty(times << 12, np.uint64),
-        np.empty(times << 12, np.uint32),
-        table(times << 12),
+        np.empty(hashes, np.uint64),
+        np.empty(hashes, np.uint32),
+        table(hashes),
     )
 
 

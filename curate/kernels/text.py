@@ -93,7 +93,7 @@ def read(turns: Any, todo: Flags, step: Callable[[Any, Any, int], int]) -> None:
     from curate.kernels import reading
 
     records = len(todo)
-    times = 2
+    times = 1
     while todo.any():
         room, first = reading.space(turns, times), 0
         while (first := step(turns, room, first)) < records:
@@ -110,7 +110,7 @@ def grown(out: Hashes, used: int, room: Any, size: int) -> Hashes:
 
     Most make 1.5 hashes a byte at the most (a word is two bytes, a symbol one). It grows with the room.
     """
-    wanted = (len(room.hashes) >> 12) * size + 1024
+    wanted = room.times * size + 1024
     if len(out) >= wanted:
         return out
     larger = np.empty(wanted, np.uint64)  # only reserved: pages come when written
