@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference import dedup, sketches
 
-from curate.kernels import chars, cluster, jit, minhash, parts, text
+from curate.kernels import chars, cluster, folding, jit, minhash, parts, text
 from curate.kernels.minhash import Bands
 
 U64_MAX = 2**64 - 1
@@ -373,6 +373,21 @@ def test_a_change_in_any_kernel_file_gives_the_cache_another_folder(tmp_path: Pa
     assert before == jit.version(tmp_path)
     (tmp_path / "b.py").write_text("too")
     assert before != jit.version(tmp_path)
+
+
+def test_the_table_of_characters_is_made_anew_where_what_was_kept_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jit, "cache", lambda: str(tmp_path / "cache"))
+    first = folding.characters.__wrapped__()
+    (kept,) = (tmp_path / "cache").iterdir()
+    again = folding.characters.__wrapped__()
+    kept.write_bytes(kept.read_bytes()[:1000])
+    repaired = folding.characters.__wrapped__()
+    for table in (again, repaired):
+        for name in folding.Characters._fields:
+            assert np.array_equal(getattr(first, name), getattr(table, name))
+    assert [*(tmp_path / "cache").iterdir()] == [kept]
 
 
 def test_importing_the_stages_loads_no_compiler() -> None:

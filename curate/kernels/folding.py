@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
+import os
 import unicodedata
+import zipfile
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +40,25 @@ def fold(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def characters() -> Characters:
-    """Return the folding of every character.
+    """Return the folding of every character; kept beside the compiled kernels, because it takes 0.2 s to make."""
+    from curate.kernels.jit import cache
+
+    kept = Path(cache()) / f"characters-{unicodedata.unidata_version}.npz"
+    try:
+        with np.load(io.BytesIO(kept.read_bytes())) as found:
+            return Characters(*(found[name] for name in Characters._fields))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or not whole: made anew
+        made = _made()
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_name(f"{kept.stem}.{os.getpid()}.npz")
+        np.savez(unfinished, **made._asdict())
+        unfinished.replace(kept)
+    return made
+
+
+def _made() -> Characters:
+    """Make the table.
 
     NFKC(xy) = NFKC(x) NFKC(y) if y's decomposition begins with a starter (combining class 0) that composes
     with nothing before it (UAX #15, section 9.1). A text of which every character begins so, and folds to

@@ -48,7 +48,8 @@ def version(package: Path) -> str:
 
 
 @lru_cache(maxsize=1)
-def _cache() -> str:
+def cache() -> str:
+    """Return the folder that compiled code is kept in."""
     here = Path(__file__).parent
     if "CURATE_KERNELS" not in os.environ:
         user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
@@ -81,7 +82,7 @@ def _compiled(function: F, **options: Any) -> F:
 
     # numba takes the folder from here when the function is declared; other users' functions keep theirs.
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _cache()
+    numba.config.CACHE_DIR = cache()
     try:
         options = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False, **options}
         compiled: F = numba.njit(**options)(function)
