@@ -253,6 +253,23 @@ def together(records: list[tuple[set[int], ...]], threshold: float, window: int)
     return cluster.represent(order, ends, order, sets_of(records), threshold, window)
 
 
+@given(
+    st.lists(FOUR_SETS, max_size=30), st.lists(st.integers(0, 9), min_size=30, max_size=30), st.integers(2, 4)
+)
+@settings(deadline=None)
+def test_threads_share_the_records_out_and_change_nothing(
+    records: list[tuple[set[int], ...]], keys: list[int], threads: int
+) -> None:
+    bands = [np.array(keys[: len(records)], np.uint64) // np.uint64(width) for width in (1, 3)]
+    found = cluster.merge([cluster.group(band) for band in bands])
+    order = np.arange(len(records))
+    given = (found.members, found.ends, order, sets_of(records), 0.5, 5)
+    alone, shared = cluster.represent(*given), cluster.represent(*given, threads=threads)
+    assert alone.kept_by.tolist() == shared.kept_by.tolist()
+    assert alone.similarity.tolist() == shared.similarity.tolist()
+    assert alone[2:] == shared[2:]
+
+
 @given(SMALL_SETS, SMALL_SETS, st.sampled_from([0.1, 0.25, 0.5, 2 / 3, 0.8, 1.0]))
 @settings(deadline=None)
 def test_jaccard_is_exact_at_and_around_the_threshold(

@@ -87,3 +87,25 @@ def gather(members: Array, ends: Array, starts: Array, out: Array) -> None:
     for record in range(len(starts) - 1, 0, -1):
         starts[record] = starts[record - 1]
     starts[0] = 0
+
+
+@kernel
+def components(members: Array, ends: Array, parents: Array) -> None:
+    """Join the records that share a bucket, and theirs: parents[r] becomes the least record that r is joined to.
+
+    ``parents`` [records] comes as 0, 1, 2, … (union by number, with path halving: Tarjan, van Leeuwen 1984).
+    """
+    start = 0
+    for bucket in range(len(ends)):
+        for i in range(start + 1, ends[bucket]):
+            one, other = np.int64(members[start]), np.int64(members[i])
+            while parents[one] != one:
+                parents[one] = parents[parents[one]]
+                one = parents[one]
+            while parents[other] != other:
+                parents[other] = parents[parents[other]]
+                other = parents[other]
+            parents[max(one, other)] = min(one, other)
+        start = ends[bucket]
+    for record in range(len(parents)):  # a parent is a lesser number, so it is settled already
+        parents[record] = parents[parents[record]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,7 +107,7 @@ def screened(found: Buckets, planes: Hashes, needed: int) -> tuple[Buckets, npt.
 
 
 def represent(
-    members: Numbers, ends: Ints, place: Ints, sets: Sets, threshold: float, window: int
+    members: Numbers, ends: Ints, place: Ints, sets: Sets, threshold: float, window: int, threads: int = 1
 ) -> Clustering:
     """Go through records in policy order and drop each that a kept record before it is similar enough to.
 
@@ -124,6 +125,8 @@ def represent(
 
     Within a bucket the window holds the kept records that came last: policy order goes by length, and texts
     similar to this one are of similar length. What was left out is counted.
+
+    Records that no bucket joins never meet, so ``threads`` share them out; the answer is the same.
     """
     from curate.kernels import buckets, compare, reading
 
@@ -136,17 +139,40 @@ def represent(
     hashes = np.asarray(sets.hashes).view()
     hashes.flags.writeable = False  # as a mapped file is: one compiled version serves both
     kept_by, similarity = np.empty(records, np.int64), np.zeros((records, 2))
-    skipped, counts = np.zeros(count, np.int64), np.zeros(3, np.int64)
+    skipped = np.zeros(count, np.int64)
     widest = int((sets.bounds[:, [2, -1]] - sets.bounds[:, [0, 2]]).max(initial=0))
-    words, symbols = reading.table(widest), reading.table(widest)
     first = np.concatenate([[0], ends[:-1]]) if count else ends
     joined, kept = np.zeros(count, np.int64), np.empty((len(members), 2), np.uint32)
     kept_bitmaps = np.empty((len(members), BITMAP), np.uint64)
-    compare.represent(
-        starts, entries, first, joined, kept, kept_bitmaps, hashes, sets.bounds, sets.bitmaps, threshold, SHORT,
-        window, words, symbols, np.full(records, -1, np.int64), kept_by, similarity, skipped, counts,
-    )  # fmt: skip
-    met, verified, accepted = counts.tolist()
+    seen = np.full(records, -1, np.int64)
+
+    def some(mine: Ints) -> Ints:
+        words, symbols, counts = reading.table(widest), reading.table(widest), np.zeros(3, np.int64)
+        compare.represent(
+            mine, starts, entries, first, joined, kept, kept_bitmaps, hashes, sets.bounds, sets.bitmaps,
+            threshold, SHORT, window, words, symbols, seen, kept_by, similarity, skipped, counts,
+        )  # fmt: skip
+        return counts
+
+    with ThreadPoolExecutor(threads) as pool:
+        counts = sum(pool.map(some, _shares(members, ends, np.diff(starts), threads)))
+    met, verified, accepted = np.broadcast_to(counts, 3).tolist()
     return Clustering(
         kept_by, similarity, met, verified, accepted, int((skipped > 0).sum()), int(skipped.sum())
     )
+
+
+def _shares(members: Ints, ends: Ints, weights: Ints, threads: int) -> list[Ints]:
+    """Share records [n] out, those that buckets join together, in policy order; some shares per thread."""
+    from curate.kernels import buckets
+
+    if threads == 1:
+        return [np.arange(len(weights))]
+    parents = np.arange(len(weights))
+    buckets.components(members, ends, parents)
+    work = np.bincount(parents, weights, minlength=len(weights))  # of a component, at its least record
+    shares = 8 * threads
+    of = (np.cumsum(work) - work) * shares // max(1.0, work.sum())
+    share = of[parents].astype(np.int64)
+    order = np.argsort(share, kind="stable")
+    return np.split(order, np.searchsorted(share[order], np.arange(1, shares)))

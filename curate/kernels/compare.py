@@ -215,20 +215,21 @@ def _similar_symbols(
 
 @kernel
 def represent(
-    starts: Array, entries: Array, first: Array, joined: Array, kept: Array, kept_bitmaps: Array, hashes: Array,
-    bounds: Array, bitmaps: Array, threshold: float, short: int, window: int, words: Any, symbols: Any, met: Array,
+    records: Array, starts: Array, entries: Array, first: Array, joined: Array, kept: Array,
+    kept_bitmaps: Array, hashes: Array, bounds: Array, bitmaps: Array, threshold: float, short: int, window: int, words: Any, symbols: Any, met: Array,
     kept_by: Array, similarity: Array, skipped: Array, counts: Array,
 ) -> None:  # fmt: skip
     """Cluster by representatives; curate.kernels.cluster.represent defines arguments and result.
 
-    Record r is in the buckets entries[starts[r]:starts[r + 1]]. Of bucket b, ``joined[b]`` records are kept so
-    far: kept[first[b]:first[b] + joined[b]] has each one's number and how many shingles it has, and
-    ``kept_bitmaps`` its bitmap, side by side, because most comparisons end there. ``words`` and ``symbols``
-    are tables that hold the sets of the record at hand.
+    Done are the records given, in that order. Record r is in the buckets entries[starts[r]:starts[r + 1]]. Of
+    bucket b, ``joined[b]`` records are kept so far: kept[first[b]:first[b] + joined[b]] has each one's number
+    and how many shingles it has, and ``kept_bitmaps`` its bitmap, side by side, because most comparisons end
+    there. ``words`` and ``symbols`` are tables that hold the sets of the record at hand.
     """
     last = bounds.shape[1] - 1  # 2, or 4 if symbols must be similar too
     share = threshold / (1.0 + threshold)  # of both sizes together: what two similar sets have in common
-    for record in range(len(kept_by)):
+    for number in range(len(records)):
+        record = records[number]
         kept_by[record] = -1
         size = bounds[record, 2] - bounds[record, 0]
         words_today, symbols_today = np.uint32(0), np.uint32(0)

@@ -139,6 +139,7 @@ class MinHash:
                 in_order,
                 self.options.similarity,
                 self.options.max_bucket,
+                engine.workers,
             )
         return settle(
             self.name,
