@@ -216,8 +216,8 @@ def _similar_symbols(
 @kernel
 def represent(
     records: Array, starts: Array, entries: Array, first: Array, joined: Array, kept: Array,
-    kept_bitmaps: Array, hashes: Array, bounds: Array, bitmaps: Array, threshold: float, short: int, window: int, words: Any, symbols: Any, met: Array,
-    kept_by: Array, similarity: Array, skipped: Array, counts: Array,
+    kept_bitmaps: Array, hashes: Array, bounds: Array, bitmaps: Array, threshold: float, short: int, window: int,
+    words: Any, symbols: Any, met: Array, kept_by: Array, similarity: Array, skipped: Array, counts: Array,
 ) -> None:  # fmt: skip
     """Cluster by representatives; curate.kernels.cluster.represent defines arguments and result.
 

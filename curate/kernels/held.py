@@ -44,7 +44,7 @@ def _window(theirs: Array, bounds: Array, low: int, high: int, size: int, window
 def nearest(
     starts: Array, entries: Array, first: Array, theirs: Array, hashes: Array, bounds: Array, bitmaps: Array,
     threshold: float, short: int, window: int, words: Any, symbols: Any, met: Array, held_by: Array,
-    similarity: Array, counts: Array, skipped: Array,
+    similarity: Array, skipped: Array,
 ) -> None:  # fmt: skip
     """Find of each record the most similar one of an index, by the rule of compare.represent.
 
@@ -52,7 +52,7 @@ def nearest(
     theirs[first[b]:first[b + 1]], which ascend by the size of their sets. All are numbers of ``bounds``, the
     index's behind the others. Of a bucket, at most ``window`` are looked at, those nearest in size;
     ``skipped`` counts the others by bucket. ``held_by`` gets the number, -1 for none; of equally similar ones
-    the first. ``counts`` [3] and the tables are those of compare.represent.
+    the first. ``words`` and ``symbols`` are tables that hold the sets of the record at hand.
     """
     last = bounds.shape[1] - 1
     share = threshold / (1.0 + threshold)
@@ -65,7 +65,6 @@ def nearest(
         for entry in range(starts[record], starts[record + 1]):
             bucket = entries[entry]
             low, high = _window(theirs, bounds, first[bucket], first[bucket + 1], size, window)
-            counts[0] += high - low
             skipped[bucket] += first[bucket + 1] - first[bucket] - (high - low)
             for place in range(low, high):
                 other = theirs[place]
@@ -76,7 +75,6 @@ def nearest(
                 met[other] = record
                 if not _may_share(bitmaps, record, bitmaps, other, size, other_size, needed):
                     continue
-                counts[1] += 1
                 if words_today == 0:
                     words_today = _fill(hashes, bounds[record, 0], bounds[record, 2], words, words_mask)
                 response = _jaccard(
@@ -95,7 +93,6 @@ def nearest(
                     hashes, bounds, record, other, threshold, short, symbols, symbols_today, symbols_mask
                 ):
                     continue
-                counts[2] += 1
                 new = min(prompt, response)
                 if held_by[record] < 0 or new > best or (new == best and other < held_by[record]):
                     held_by[record], best = other, new
