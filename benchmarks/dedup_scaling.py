@@ -3,10 +3,10 @@
     python benchmarks/dedup_scaling.py [DATA] [WORK]        (default: $CURATE_DATA, out/scaling)
 
 The corpus ``short`` of benchmarks/corpora.py in 1, 2, 4 and 8 copies; each run in a process of its own, start-up
-not counted, all figures medians of three. Pages of mapped files (sketches, large sets) count as memory too, but the
-system takes them back at need, so what is not of a file is given apart. Printed are the exponent of a power law fitted to the CPU
-seconds, the wall ratio of one worker to two on the largest, peak memory per million records (the slope from 4
-to 8 copies), and the peak with a budget of 64 MB, which makes grouping take several passes.
+not counted, all figures medians of three. Pages of mapped files (sketches, large sets) count as memory too, but
+the system takes them back at need, so what is of no file is given apart. Printed are the exponent of a power law
+fitted to the CPU seconds, the wall ratio of one worker to two on the largest, memory per million records (the
+slope from 4 to 8 copies), and the peak with a budget of 64 MB, which makes grouping take several passes.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
         print(
             f"{copies} x: {found['records']:>9,.0f} records  {found['mb']:7.1f} MB  {found['cpu']:6.2f} CPU s  "
             f"{found['mb'] / found['cpu']:6.1f} MB per CPU s  peak {found['peak']:5.0f} MiB, "
-            f"{found['own']:.0f} of it no mapped file  dropped {found['dropped']:,.0f}"
+            f"{found['own']:.0f} of it of no file  dropped {found['dropped']:,.0f}"
         )
     exponent = np.polyfit(*(np.log([r[name] for r in results]) for name in ("records", "cpu")), 1)[0]
     print(f"CPU seconds grow as records ^ {exponent:.3f}")
@@ -91,13 +91,13 @@ def main() -> None:
     peak, own = (
         (eight[name] - four[name]) / (eight["records"] - four["records"]) * 1e6 for name in ("peak", "own")
     )
-    print(f"memory grows by {peak:.0f} MiB per million records, {own:.0f} of it no mapped file")
+    print(f"memory grows by {peak:.0f} MiB per million records, {own:.0f} of it of no file")
     largest = work / f"x{COPIES[-1]}" / "short" / "all.parquet"
     two = measured(largest, 2, 8 << 30, script)
     print(f"two workers: {two['wall']:.2f} s to {eight['wall']:.2f} s, {eight['wall'] / two['wall']:.2f} x")
     tight = measured(largest, 1, 64 << 20, script)
     print(
-        f"with a budget of 64 MB: peak {tight['peak']:.0f} MiB, {tight['own']:.0f} of it no mapped file, "
+        f"with a budget of 64 MB: peak {tight['peak']:.0f} MiB, {tight['own']:.0f} of it of no file, "
         f"{tight['cpu']:.2f} CPU s, same {tight['dropped']:,.0f}"
     )
 
