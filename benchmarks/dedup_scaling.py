@@ -85,7 +85,8 @@ def main() -> None:
             f"{found['mb'] / found['cpu']:6.1f} MB per CPU s  peak {found['peak']:5.0f} MiB, "
             f"{found['own']:.0f} of it of no file  dropped {found['dropped']:,.0f}"
         )
-    exponent = np.polyfit(*(np.log([r[name] for r in results]) for name in ("records", "cpu")), 1)[0]
+    sizes, costs = (np.log([found[name] for found in results]) for name in ("records", "cpu"))
+    exponent = np.polyfit(sizes, costs, 1)[0]
     print(f"CPU seconds grow as records ^ {exponent:.3f}")
     four, eight = results[-2:]
     peak, own = (
