@@ -1,4 +1,7 @@
-"""curate's minhash over parquet files, its verification included; recall from CURATE_BENCH_RECALL or 0.95."""
+"""curate's minhash over parquet files, its verification included; recall from CURATE_BENCH_RECALL or 0.95.
+
+Pairs are judged by words alone (`symbols: false`), as the other tools do.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ def main() -> None:
 
         import curate.stages.minhash  # noqa: F401
     with run.step("minhash"):
-        found = direct.minhash(run.files[0], similarity=run.similarity, recall=recall, ngram=NGRAM)
+        found = direct.minhash(
+            run.files[0], similarity=run.similarity, recall=recall, ngram=NGRAM, symbols=False
+        )
     # Loading the compiled kernels (compiling them, the first time ever) is part of starting up.
     for name, way in ((START_UP, 1), ("minhash", -1)):
         cpu, wall = run.steps[name]
