@@ -18,8 +18,9 @@ from curate.errors import IntegrityError, RecipeError
 from curate.govern import manifest as manifests
 from curate.io.scan import InputFile
 from curate.io.write import sync
+from curate.recipe import StageSpec
 
-PARTS = ("data", "records", "ledger", "removed")
+PARTS = ("data", "records", "ledger", "removed", "clusters", "index")
 LOCK = "curate.lock"
 _WORK = ("units", "resolved", "scan", "release", "replaced")  # what a run makes in OUT/work
 _SHARD = re.compile(r"(part|edited)-\d{5,}\.(parquet|jsonl\.zst)")
@@ -62,6 +63,18 @@ def check_inputs(out: Path, files: Iterable[InputFile]) -> None:
                 f"source {file.source}: {file.path} lies in the release folder {out}; "
                 "write its pattern so that it leaves that folder out, or name another --out"
             )
+
+
+def check_earlier(out: Path, stages: Iterable[StageSpec]) -> None:
+    """Raise RecipeError if a stage deduplicates against the release that this run would replace."""
+    here = out.resolve()
+    for spec in stages:
+        for index in getattr(spec.options, "earlier", tuple)():
+            if index.folder.resolve() == here:
+                raise RecipeError(
+                    f"stage {spec.name}: against names {index.named}, which is the --out of this run: every record "
+                    "would be dropped; write to another folder"
+                )
 
 
 def _is_release(out: Path) -> bool:

@@ -13,6 +13,8 @@ from curate.recipe import Recipe
 # Measured on this package: a worker's libraries and kernels, and what one batch in work may take.
 BASE_BYTES = 350 * 10**6
 BATCH_BYTES = 150 * 10**6
+# Of an index, before it is compressed: per byte of text (two 8-byte hashes a word), and per record (band keys).
+INDEX_TIMES, INDEX_BYTES = 3, 300
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ def forecast(recipe: Recipe, plans: Sequence[SourcePlan], workers: int, budget: 
         if part.sketches is None:
             continue
         barrier: Any = part.sketches.stage_class()(part.sketches.options)
-        state = max(state, records * int(getattr(barrier, "bytes_per_record", 0)))
+        against = sum(index.records for index in getattr(part.sketches.options, "earlier", tuple)())
+        state = max(state, (records + against) * int(getattr(barrier, "bytes_per_record", 0)))
         if hasattr(barrier, "s_curve"):
             curves[part.sketches.name] = barrier.s_curve()
     content = sum(
@@ -71,5 +74,6 @@ def forecast(recipe: Recipe, plans: Sequence[SourcePlan], workers: int, budget: 
             "dedup_state": state,
             "expected": workers * (BASE_BYTES + BATCH_BYTES) + state,
         },
-        disk=content * (len(parts) + 1),
+        disk=content * (len(parts) + 1)
+        + 2 * recipe.output.index * (INDEX_TIMES * content + INDEX_BYTES * records),
     )

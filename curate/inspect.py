@@ -11,9 +11,11 @@ import orjson
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.errors import RecipeError
+from curate.errors import IntegrityError, RecipeError
+from curate.io.manifest import load
 from curate.ledger import connect, query, scan_parquet
 from curate.record import CURATE
+from curate.stages.resolved import OF_RELEASE
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,9 @@ def explain(out: Path, manifest: dict[str, Any], record_id: str) -> Story:
         decided = query(db, "SELECT * FROM ledger WHERE id = ?", [record_id])
         if not kept and not decided:
             raise RecipeError(f"{out}: no record has the id {record_id!r}{_similar(db, record_id)}")
-        twins = query(
-            db, "SELECT id FROM ledger WHERE kept_id = ? AND action = 'drop' ORDER BY id", [record_id]
-        )
+        twins = query(db, _TWINS, [record_id, f"%{OF_RELEASE}"])
         gone = [row for row in decided if row["action"] in ("drop", "quarantine")]
-        represented = _represented(db, gone[0]["kept_id"]) if gone and not kept else ()
+        represented = _represented(db, out, gone[0]) if gone and not kept else ()
     places = [_place(out, row, row["locator"], "data") for row in kept]
     places += [_place(out, row, row[CURATE]["locator"], "removed") for row in removed]
     first = (kept or [{}])[0]
@@ -105,25 +105,61 @@ def _find(out: Path, part: str, record_id: str, columns: Sequence[str]) -> list[
     return found
 
 
-def _represented(db: Any, kept_id: str | None) -> tuple[Step, ...]:
+# The kept record of an earlier release may have the id of one of this release.
+_TWINS = "SELECT id FROM ledger WHERE kept_id = ? AND action = 'drop' AND reason NOT LIKE ? ORDER BY id"
+_GONE = "SELECT * FROM ledger WHERE id = ? AND action IN ('drop', 'quarantine')"
+
+
+def _represented(db: Any, out: Path, row: dict[str, Any]) -> tuple[Step, ...]:
     """Follow a duplicate to the record that stands for it: a later stage may have removed that one too."""
     steps: list[Step] = []
-    while kept_id is not None and kept_id not in [step.kept_id for step in steps]:
-        sql = "SELECT * FROM ledger WHERE id = ? AND action IN ('drop', 'quarantine')"
-        rows = query(db, sql, [kept_id])
+    while (kept_id := row["kept_id"]) is not None and kept_id not in [step.kept_id for step in steps]:
+        if row["reason"].endswith(OF_RELEASE):
+            held = orjson.loads(row["evidence"])["release"]
+            there = _there(out, held["root"], kept_id)
+            steps.append(Step("release", "keep", kept_id=kept_id, evidence={"release": held, **there}))
+            break
+        rows = query(db, _GONE, [kept_id])
         if not rows:
             steps.append(Step("release", "keep", kept_id=kept_id))
             break
         row = rows[0]
         steps.append(Step(row["stage"], row["action"], row["reason"], row["score"], kept_id))
-        kept_id = row["kept_id"]
     return tuple(steps)
+
+
+def _there(out: Path, root: str, record_id: str) -> dict[str, Any]:
+    """Return the folder of an earlier release and the record's places in it; nothing if it is not found.
+
+    Looked at are the folders beside ``out``, and those of its name in the folders beside the one it is in.
+    """
+    here = out.resolve().parent
+    for folder in (*_folders(here), *(folder / out.resolve().name for folder in _folders(here.parent))):
+        try:
+            manifest = load(folder)
+        except (RecipeError, IntegrityError, OSError):
+            continue
+        if manifest.get("root") == root:
+            kept = _find(folder, "records", record_id, ("locator",))
+            return {
+                "folder": str(folder),
+                "places": [_place(folder, row, row["locator"], "data") for row in kept],
+            }
+    return {}
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:  # not ours to read
+        return []
 
 
 def _place(out: Path, row: dict[str, Any], locator: str, folder: str) -> dict[str, Any]:
     shard = row["file"]
     if folder == "data":  # data/ is aligned with records/, whatever its format
-        shard = next((out / "data").glob(shard.removesuffix(".parquet") + ".*")).name
+        found = next((out / "data").glob(shard.removesuffix(".parquet") + ".*"), None)
+        shard = shard if found is None else found.name
     return {"read_from": locator, "now": f"{folder}/{shard}", "row": row["row"]}
 
 

@@ -75,7 +75,8 @@ def _table(stage: str, place: int, batch: Batch, columns: dict[str, pa.Array]) -
 
 
 def connect(out: Path) -> duckdb.DuckDBPyConnection:
-    """Open a release's tables as DuckDB views: ``ledger``, ``records``, ``removed``, ``edited``, parquet ``data``.
+    """Open a release's tables as DuckDB views: ``ledger``, ``records``, ``removed``, ``edited``, ``clusters``,
+    parquet ``data``; those that it has.
 
     Raises RecipeError if the folder is no finished release.
     """
@@ -97,6 +98,7 @@ _VIEWS = {
     "data": "data/part-*.parquet",
     "removed": "removed/part-*.parquet",
     "edited": "removed/edited-*.parquet",
+    "clusters": "clusters/part-*.parquet",
 }
 
 

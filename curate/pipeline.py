@@ -32,7 +32,7 @@ from curate.software import software
 from curate.stage import Barrier, Engine, Stage
 from curate.unit import READ, UnitTask, run_unit
 
-FORMAT = "3"  # of the folders under work/; raised when they change
+FORMAT = "4"  # of the folders under work/; raised when they change
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Outcome:
     tallies: dict[str, dict[str, Tally]]  # stage → source → tally
     findings: list[dict[str, Any]]
     summaries: dict[str, dict[str, Any]]  # what each barrier says of its resolution
+    resolved: dict[str, Stage] = field(default_factory=dict)  # the stage that each barrier resolved to
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ def execute(
         if segment.sketches is not None and isinstance(barrier, Barrier):
             watch.begin(f"{barrier.name}: resolve", 0)
             resolved, digest = _resolve(segment.sketches, barrier, chains, engine, work, memory)
+            outcome.resolved[barrier.name] = resolved
             outcome.findings += getattr(resolved, "findings", ())
             outcome.summaries[barrier.name] = dict(getattr(resolved, "summary", {}))
             watch.end()

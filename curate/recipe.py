@@ -49,6 +49,10 @@ class Output(Part):
     format: Literal["parquet", "jsonl.zst"] = "parquet"
     shard_size: Size = Field(256 * 10**6, description="bytes on disk after which a new shard begins")
     keep_removed: bool = Field(True, description="keep dropped and quarantined records in removed/")
+    index: bool = Field(
+        False,
+        description="keep the signatures of kept records in index/, to deduplicate later releases against",
+    )
 
 
 class Gates(Part):
@@ -163,6 +167,11 @@ def load(path: str | Path) -> Recipe:
         sys.path.append(beside)  # where a recipe's own stage module lies; last, so that it hides nothing
     sources = read_sources(file, path.parent, problems)
     stages = _stages(file, path.parent, problems)
+    if head and head.output.index and not any(hasattr(spec.stage_class(), "signatures") for spec in stages):
+        advice = (
+            "allowed: true with a stage exact or minhash, whose signatures it keeps; add one, or take it out"
+        )
+        problems.append(file.at(("output", "index"), f"found true; {advice}"))
     if problems or head is None:
         raise RecipeError(sorted(set(problems), key=_line))
     ordered = tuple(sorted(sources, key=lambda source: source.name))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate import clusters, inspect, ledger, pipeline, shards
 from curate import folder as out_folder
-from curate import inspect, ledger, pipeline, shards
 from curate.doubled import DUPLICATE_ID
 from curate.engine.local import LocalEngine, Tick, cores
 from curate.errors import IntegrityError, RecipeError
@@ -19,7 +19,7 @@ from curate.forecast import Plan, forecast
 from curate.govern import datasheet as sheet
 from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
-from curate.govern import statistics
+from curate.govern import overlap, statistics
 from curate.io.scan import SourcePlan, scan
 from curate.io.write import write_text
 from curate.recipe import Recipe
@@ -88,6 +88,7 @@ def run(
         plans = scan(checked.sources, checked.folder, mapper, _cache(folder, fresh))
         watch.end()
         out_folder.check_inputs(folder, [file for plan in plans for file in plan.files])
+        out_folder.check_earlier(folder, checked.stages)
         if not fresh and (held := _up_to_date(folder, checked, plans)):
             return held
         with out_folder.working(folder, fresh) as work:
@@ -101,9 +102,9 @@ def run(
                 watch=watch,
             )
             watch.begin("write", 0)
-            manifest = _write(checked, plans, outcome, work / "release", budget, started)
+            manifest = _write(checked, plans, outcome, work / "release", mapper, budget, started)
             watch.end()
-            parts = [name for name in out_folder.PARTS if name != "removed" or checked.output.keep_removed]
+            parts = sorted({entry["path"].split("/")[0] for entry in manifest["outputs"]})
             out_folder.publish(work / "release", folder, parts, lambda: _finish(folder, manifest))
     return Release(folder, manifest)
 
@@ -160,6 +161,7 @@ def _write(
     plans: tuple[SourcePlan, ...],
     outcome: pipeline.Outcome,
     staging: Path,
+    engine: LocalEngine,
     memory: int,
     started: float,
 ) -> dict[str, Any]:
@@ -171,14 +173,24 @@ def _write(
         tally = outcome.tallies[READ][source]
         tally.flagged += count
         tally.reasons[DUPLICATE_ID] += count
+    written.shards["clusters"] = clusters.write(outcome.resolved, staging, output.shard_size, memory)
+    overlap.enrich(outcome, staging, memory)
     measured = statistics.measure(staging)
-    found = [*outcome.findings, *alarms.findings(outcome, written.duplicate_ids)]
+    found = [
+        *outcome.findings,
+        *overlap.relabelled(outcome, staging, memory),
+        *alarms.findings(outcome, written.duplicate_ids),
+    ]
     gates = alarms.gates(recipe.gates, outcome)
+    index = None
+    if output.index:
+        index = shards.write_index(recipe.stages, outcome.chains, staging, output.shard_size, engine)
+        written.shards["index"] = index.shards
     outputs = {
         name: files for name, files in written.shards.items() if name != "removed" or output.keep_removed
     }
     timing = _timing(outcome, time.perf_counter() - started)
-    return manifests.build(recipe, plans, outcome, outputs, staging, measured, found, gates, timing)
+    return manifests.build(recipe, plans, outcome, outputs, staging, measured, found, gates, timing, index)
 
 
 def _timing(outcome: pipeline.Outcome, wall: float) -> dict[str, Any]:

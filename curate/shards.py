@@ -5,10 +5,11 @@ Everything is written in one order: sources by name, their files by path, record
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,9 +20,12 @@ from curate.io.cells import is_json_text, json_text
 from curate.io.columns import JSON_TEXT
 from curate.io.scan import SourcePlan
 from curate.io.write import Format, Shard, ShardWriter, Stream
-from curate.outcome import batches, files, merged, schema_of
-from curate.pipeline import Chain
+from curate.outcome import SKETCH, batches, files, merged, schema_of
+from curate.pipeline import Chain, Part, segments
+from curate.recipe import StageSpec
 from curate.record import FACT
+from curate.stage import Engine
+from curate.stages import index
 
 _LARGEST_FLOAT_INT = 2**53  # integers up to this are exact as 64-bit floats (IEEE 754)
 
@@ -76,6 +80,42 @@ def write(
     shards = {"data": main.shards[0], "records": main.shards[1], "ledger": decisions.shards[0]}
     shards["removed"] = [*edited.shards[0], *removed.shards[0]]
     return Written(shards, counts)
+
+
+@dataclass(frozen=True)
+class WrittenIndex:
+    """An index that was written: its shards, and the scheme of each stage's part of it."""
+
+    shards: list[Shard]
+    schemes: dict[str, dict[str, Any]]
+
+
+def write_index(
+    stages: Sequence[StageSpec], chains: Sequence[Chain], folder: Path, shard_size: int, engine: Engine
+) -> WrittenIndex:
+    """Write ``folder``/index, one row per kept record in the order of data/ (:mod:`curate.stages.index`)."""
+    barriers = [
+        (segment.index, cast(index.Indexed, spec.stage_class()(spec.options)))
+        for segment in segments(stages)
+        if (spec := segment.sketches) is not None and hasattr(spec.stage_class(), "signatures")
+    ]
+    built = tuple(stage for _, stage in barriers)
+    writer = ShardWriter([Stream(folder / index.FOLDER, index.schema(built))], shard_size)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        tasks = []
+        for number, chain in enumerate(chains):
+            seen = tuple(Part(chain.folders[place]) for place, _ in barriers)
+            if all(
+                (part.folder / f"{SKETCH}.arrow").is_file() for part in seen
+            ):  # else nothing was left of it
+                path = Path(scratch) / f"{number:06d}.arrow"
+                tasks.append(index.Signing(Part(chain.folders[-1]), built, seen, path))
+        for task, _ in zip(tasks, engine.map(index.sign, tasks), strict=True):
+            for batch in batches(task.path):
+                writer.append([pa.Table.from_batches([batch])])
+            task.path.unlink()
+    writer.close()
+    return WrittenIndex(writer.shards[0], {stage.name: stage.options.scheme() for stage in built})
 
 
 def schemas(plans: Sequence[SourcePlan], chains: Sequence[Chain]) -> Tables:

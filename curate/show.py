@@ -208,13 +208,24 @@ def story(s: Story) -> Group:
     parts: list[Any] = [head, table]
     for step in s.represented_by:
         fate = "is kept" if step.action == "keep" else f"was itself removed by {step.stage} ({step.reason})"
-        parts.append(Text(f"{step.kept_id}, which stands for it, {fate}"))
+        there = _elsewhere(step.evidence) if step.evidence else ""
+        parts.append(Text(f"{step.kept_id}, which stands for it, {fate}{there}"))
     if s.duplicates:
         shown = ", ".join(s.duplicates[:10]) + (
             f" and {len(s.duplicates) - 10:,} more" if len(s.duplicates) > 10 else ""
         )
         parts.append(Text(f"dropped as duplicates of it: {shown}"))
     return Group(*parts)
+
+
+def _elsewhere(held: dict[str, Any]) -> str:
+    """Say which earlier release holds a record, and where, if that release was found."""
+    release = held["release"]
+    text = f" in release {release['name']} {release['version']} (root {release['root'][:16]}…)"
+    if "folder" not in held:
+        return f"{text}, which is not beside this one"
+    places = "".join(f", {place['now']}, row {place['row']:,}" for place in held["places"])
+    return f"{text}: {held['folder']}{places}"
 
 
 def _said(value: object) -> str:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 import curate
-from curate.govern import datasheet, manifest
+from curate.govern import datasheet, manifest, markdown
 
 
 @pytest.fixture
@@ -90,5 +90,5 @@ def test_the_datasheet_has_no_placeholder(release: curate.Release) -> None:
 
 
 def test_cells_cannot_break_the_table() -> None:
-    table = datasheet._table(("a", "b"), [("x|y\nz", 1234)], 1)
+    table = markdown.table(("a", "b"), [("x|y\nz", 1234)], 1)
     assert table.splitlines()[-1] == "| x\\|y z | 1,234 |"

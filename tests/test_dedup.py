@@ -58,8 +58,8 @@ def near(**options: Any) -> MinHash:
     return MinHash(MinHash.Options(**options))
 
 
-def exact() -> Exact:
-    return Exact(Exact.Options())
+def exact(**options: Any) -> Exact:
+    return Exact(Exact.Options(**options))
 
 
 TOKENS = st.lists(st.sampled_from(["one", "two", "three", "-", "4", "五", "ÉTÉ"]), max_size=12).map(" ".join)
@@ -280,6 +280,34 @@ def test_the_survivor_has_fewest_obligations_then_the_most_text_then_the_first_p
     for order in (lines, lines[::-1]):
         found = said(near(), [sketches.batch([line]) for line in order])
         assert (found["worse"]["action"], found["worse"]["kept_id"]) == ("drop", "better")
+
+
+@pytest.mark.parametrize("make", [near, exact])
+@pytest.mark.parametrize(
+    ("prefer", "stays"),
+    [
+        (["license", "quality", "longest"], "rated"),
+        (["quality"], "rated"),
+        (["longest", "quality"], "spaced"),
+        (["shortest"], "rated"),
+        (["shortest", "license"], "free"),
+    ],
+)
+def test_which_record_stays_is_the_recipe_s_choice(make: Any, prefer: list[str], stays: str) -> None:
+    lines: dict[str, dict[str, Any]] = {
+        "free": {"text": LONG, "license": "CC0-1.0", "quality": None},
+        "rated": {"text": LONG, "license": "CC0-1.0" if len(prefer) == 3 else "MIT", "quality": 0.5},
+        "spaced": {"text": LONG.replace(" ", "  "), "license": "MIT", "quality": 0.25},
+    }
+    if prefer == ["shortest"]:
+        lines["free"]["text"] = LONG.replace(" ", "   ", 1)
+    batches = []
+    for row, (name, line) in enumerate(lines.items(), 1):
+        scores = pa.array([line.pop("quality")], pa.float64())
+        batch = sketches.batch([{"id": name, "_row": row, **line}], path=f"{name}.jsonl")
+        batches.append(record.with_column(batch, "quality", scores))
+    found = said(make(prefer=prefer), batches)
+    assert [name for name, line in found.items() if line["action"] == "keep"] == [stays]
 
 
 def test_of_texts_as_good_and_as_long_one_stays_whatever_their_order_and_place() -> None:

@@ -15,7 +15,7 @@ source
 recipe io ledger
 stages engine
 outcome unit pipeline
-doubled shards forecast inspect
+doubled clusters shards forecast inspect
 govern
 folder
 release

@@ -96,13 +96,13 @@ MISTAKES = [
     (
         "  - exact",
         "  - exact: 3",
-        "curate.yaml:9: stages[0].exact: found 3; allowed: keys with values (max_cluster); write it like "
-        "{key: value}",
+        "curate.yaml:9: stages[0].exact: found 3; allowed: keys with values (against, prefer, max_cluster); write it "
+        "like {key: value}",
     ),
     (
         "  - exact",
         "  - minhash: {similarty: 0.8}",
-        "curate.yaml:9: stages[0].minhash.similarty: unknown key; did you mean 'similarity'? allowed: similarity,",
+        "curate.yaml:9: stages[0].minhash.similarty: unknown key; did you mean 'similarity'? allowed: against,",
     ),
     (
         "  - exact",
@@ -222,8 +222,8 @@ MISTAKES = [
     (
         "name: demo",
         "name: demo\noutput: parquet",
-        "curate.yaml:3: output: found 'parquet'; allowed: keys with values (format, shard_size, keep_removed); "
-        "write it like {key: value}",
+        "curate.yaml:3: output: found 'parquet'; allowed: keys with values (format, shard_size, keep_removed, "
+        "index); write it like {key: value}",
     ),
     (
         "name: demo",
@@ -420,7 +420,8 @@ def test_the_resolved_form_ignores_the_order_of_sources_and_files(tmp_path: Path
 
 def test_the_resolved_form_writes_every_default_out(tmp_path: Path) -> None:
     resolved = recipe.load(_write(tmp_path, GOOD)).resolved()
-    assert resolved["output"] == {"format": "parquet", "shard_size": 256_000_000, "keep_removed": True}
+    wanted = {"format": "parquet", "shard_size": 256_000_000, "keep_removed": True, "index": False}
+    assert resolved["output"] == wanted
     assert resolved["stages"][0]["version"]
 
 

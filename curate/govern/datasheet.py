@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
+
+from curate.govern import duplicates, earlier
+from curate.govern.markdown import number, share, table
 
 
 def markdown(manifest: dict[str, Any]) -> str:
@@ -16,6 +18,8 @@ def markdown(manifest: dict[str, Any]) -> str:
         _findings(manifest),
         _reasons(manifest),
         _sources(manifest),
+        duplicates.section(manifest),
+        earlier.section(manifest),
         _licenses(manifest),
         _languages(manifest),
         _edits(manifest),
@@ -23,25 +27,6 @@ def markdown(manifest: dict[str, Any]) -> str:
         _files(manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]], numbers: int = 0) -> str:
-    """Return a Markdown table whose last `numbers` columns are right-aligned."""
-    rule = ["---"] * (len(head) - numbers) + ["---:"] * numbers
-    lines = [head, rule, *([_cell(value) for value in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "unknown"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "–"
 
 
 def _head(m: dict[str, Any]) -> str:
@@ -71,19 +56,19 @@ def _funnel(m: dict[str, Any]) -> str:
             s["quarantined"],
             s["edited"],
             s["flagged"],
-            _share(s["kept"], first),
+            share(s["kept"], first),
         )
         for s in m["stages"]
     ]
     head = ("stage", "seen", "kept", "dropped", "quarantined", "edited", "flagged", "of all read")
-    return "## Funnel\n\nPer stage, seen = kept + dropped + quarantined.\n\n" + _table(head, rows, 7)
+    return "## Funnel\n\nPer stage, seen = kept + dropped + quarantined.\n\n" + table(head, rows, 7)
 
 
 def _findings(m: dict[str, Any]) -> str:
     lines = [f"- **{f['severity']}** `{f['reason']}`: {f['message']}" for f in m["findings"]]
     for gate in m["gates"]:
         state = {True: "passed", False: "**missed**", None: "not judged"}[gate["passed"]]
-        value = "" if gate["value"] is None else f"{_number(gate['value'])} "
+        value = "" if gate["value"] is None else f"{number(gate['value'])} "
         lines.append(f"- gate `{gate['gate']}` {state}: {value}(limit {gate['limit']}), {gate['where']}")
     return "## Findings\n\n" + ("\n".join(lines) if lines else "None.")
 
@@ -93,7 +78,7 @@ def _reasons(m: dict[str, Any]) -> str:
     if not rows:
         return ""
     note = "Decisions by reason; a record can be flagged or edited for several.\n\n"
-    return "## Reasons\n\n" + note + _table(("stage", "reason", "decisions"), rows, 1)
+    return "## Reasons\n\n" + note + table(("stage", "reason", "decisions"), rows, 1)
 
 
 def _sources(m: dict[str, Any]) -> str:
@@ -113,10 +98,10 @@ def _sources(m: dict[str, Any]) -> str:
                 source.get("collected", "not stated"),
                 read["seen"],
                 kept,
-                _share(kept, read["seen"]),
+                share(kept, read["seen"]),
             )
         )
-    text = _table(
+    text = table(
         ("source", "title", "read as", "license", "collected", "read", "kept", "share kept"), rows, 3
     )
     notes = []
@@ -134,12 +119,12 @@ def _sources(m: dict[str, Any]) -> str:
 def _licenses(m: dict[str, Any]) -> str:
     rows = m["statistics"]["licenses"]
     total = sum(row["records"] for row in rows)
-    table = _table(
+    found = table(
         ("license", "source", "records", "share"),
-        [(row["license"], row["source"], row["records"], _share(row["records"], total)) for row in rows],
+        [(row["license"], row["source"], row["records"], share(row["records"], total)) for row in rows],
         2,
     )
-    return "## Licenses of the kept records\n\n" + table
+    return "## Licenses of the kept records\n\n" + found
 
 
 def _languages(m: dict[str, Any]) -> str:
@@ -149,7 +134,7 @@ def _languages(m: dict[str, Any]) -> str:
     found = [(row["language"], row["source"], row["before"], row["after"]) for row in rows]
     return (
         "## Languages\n\nOf the records that reached the language stage: by the language it told (before), and "
-        "those in the release (after).\n\n" + _table(("language", "source", "before", "after"), found, 2)
+        "those in the release (after).\n\n" + table(("language", "source", "before", "after"), found, 2)
     )
 
 
@@ -166,7 +151,7 @@ def _edits(m: dict[str, Any]) -> str:
     found = [(f"`{row['reason']}`", row["source"], row["records"], row["edits"]) for row in rows]
     return (
         "## Edits in the kept records\n\n"
-        + _table(("reason", "source", "records", "edits"), found, 2)
+        + table(("reason", "source", "records", "edits"), found, 2)
         + warning
     )
 
@@ -178,28 +163,16 @@ def _method(m: dict[str, Any]) -> str:
         lines.append(f"1. **{stage['name']}** (version {stage['version']}): `{options}`")
         lines += [f"   {note}" for note in stage.get("notes", ())]
     for stage in m["stages"]:
-        if resolution := stage.get("resolution"):
-            numbers = {key: value for key, value in resolution.items() if key != "s_curve"}
-            said = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in numbers.items())
+        resolution = stage.get("resolution")
+        if resolution and not duplicates.is_deduplicating(stage):
+            said = ", ".join(f"{key.replace('_', ' ')} {number(value)}" for key, value in resolution.items())
             lines += ["", f"Resolution of **{stage['name']}**: {said}."]
-            if "s_curve" in resolution:
-                curve = [
-                    (f"{similarity:.2f}", f"{chance:.4f}") for similarity, chance in resolution["s_curve"]
-                ]
-                note = "Chance that a pair becomes a candidate, by its similarity; candidates are verified exactly:"
-                lines += ["", note, "", _table(("similarity", "chance"), curve, 2)]
     if m["rules"]:
         packs = [(f"`{pack['path']}`", pack["version"], f"`{pack['sha256'][:16]}…`") for pack in m["rules"]]
-        lines += ["", "Rule packs:", "", _table(("pack", "version", "sha256"), packs)]
+        lines += ["", "Rule packs:", "", table(("pack", "version", "sha256"), packs)]
     software = ", ".join(f"{name} {version}" for name, version in m["software"].items())
     lines += ["", f"Software: {software}.", "", f"Recipe (resolved) sha256 `{m['recipe_sha256']}`."]
     return "\n".join(lines)
-
-
-def _number(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _files(m: dict[str, Any]) -> str:
@@ -210,7 +183,7 @@ def _files(m: dict[str, Any]) -> str:
     made = [(f"`{f['path']}`", f"`{f['sha256'][:16]}…`", f["bytes"], f["records"]) for f in m["outputs"]]
     return (
         "## Files\n\nFull hashes are in `manifest.json`.\n\nRead:\n\n"
-        + _table(("source", "file", "sha256", "bytes", "records"), read, 2)
+        + table(("source", "file", "sha256", "bytes", "records"), read, 2)
         + "\n\nWritten:\n\n"
-        + _table(("file", "sha256", "bytes", "records"), made, 2)
+        + table(("file", "sha256", "bytes", "records"), made, 2)
     )

@@ -7,7 +7,6 @@ a hash over everything else.
 from __future__ import annotations
 
 import datetime
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,19 @@ from typing import Any
 import orjson
 
 from curate import rules
-from curate.errors import IntegrityError, RecipeError
+from curate.io.manifest import FORMAT as FORMAT
+from curate.io.manifest import NAME as NAME
+from curate.io.manifest import load as load
+from curate.io.manifest import root as root
 from curate.io.scan import SourcePlan
 from curate.io.write import Shard, write_text
 from curate.outcome import Tally
 from curate.pipeline import Outcome
 from curate.recipe import Recipe
+from curate.shards import WrittenIndex
 from curate.software import software
 from curate.unit import READ
 
-FORMAT = "curate-manifest/1"
-NAME = "manifest.json"
-UNHASHED = ("created", "timing", "root")
 _COUNTS = ("seen", "kept", "dropped", "quarantined", "edited", "flagged")
 
 
@@ -55,6 +55,7 @@ def build(
     findings: Sequence[Mapping[str, Any]],
     gates: Sequence[Mapping[str, Any]],
     timing: Mapping[str, Any],
+    index: WrittenIndex | None = None,
 ) -> dict[str, Any]:
     """Put the manifest together; ``root`` is computed last."""
     order = [READ, *(spec.name for spec in recipe.stages)]
@@ -102,15 +103,10 @@ def build(
             for shard in shards[name]
         ],
         "timing": dict(timing),
+        **({} if index is None else {"index": _index(index)}),
     }
     manifest["root"] = root(manifest)
     return manifest
-
-
-def root(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the manifest's hashed part, as JSON with sorted keys."""
-    hashed = {key: value for key, value in manifest.items() if key not in UNHASHED}
-    return hashlib.sha256(orjson.dumps(hashed, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def save(manifest: Mapping[str, Any], out: Path) -> None:
@@ -118,21 +114,12 @@ def save(manifest: Mapping[str, Any], out: Path) -> None:
     write_text(out / NAME, orjson.dumps(manifest, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
-def load(out: Path) -> dict[str, Any]:
-    """Read a release's manifest. Raises RecipeError if there is none, IntegrityError if it is not one of ours."""
-    path = out / NAME
-    if not path.is_file():
-        hint = "; its run has not finished, run it again to go on" if (out / "work").is_dir() else ""
-        raise RecipeError(f"{out}: not a release, it has no {NAME}{hint}")
-    try:
-        manifest = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise IntegrityError(
-            f"{path}: not JSON (line {error.lineno}); restore it or run the recipe again"
-        ) from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise IntegrityError(f"{path}: 'format' is not {FORMAT!r}; this version of curate cannot read it")
-    return manifest
+def _index(index: WrittenIndex) -> dict[str, Any]:
+    return {
+        "records": sum(shard.records for shard in index.shards),
+        "bytes": sum(shard.bytes for shard in index.shards),
+        "stages": index.schemes,
+    }
 
 
 def _rule_pack(name: str) -> dict[str, str]:

@@ -33,6 +33,7 @@ _DICTIONARY = (
     "stage",
     "action",
     "reason",
+    "kept_release",
     "license",
     "language",
     "license_declared",

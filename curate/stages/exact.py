@@ -6,8 +6,9 @@ import hashlib
 import struct
 import tempfile
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +18,18 @@ from pydantic import Field
 
 from curate import record
 from curate.kernels import parts, survivor, text
-from curate.kernels.survivor import Census
+from curate.kernels.survivor import PREFER, PREFER_HELP, Census, Preference
 from curate.record import Batch
-from curate.stage import Engine, Sketches, StageOptions
+from curate.stage import Engine, Sketches, SketchPart
+from curate.stages.against import AgainstOptions, Earlier
 from curate.stages.nominated import ReadBack, nominate, read_back
 from curate.stages.resolved import Clusters, Resolved, chosen, settle
 
 _SCHEMA = pa.schema([*survivor.COLUMNS, ("conversation", pa.bool_()), ("key", pa.uint64())])
+
+SIGNED = f"1.{text.SCHEME}"
+"""What the signatures in an index depend on: raised with any change of theirs, and only then, since an index is
+kept for releases to come, when the text may be gone."""
 
 
 class Exact:
@@ -41,12 +47,19 @@ class Exact:
     rules: ClassVar[tuple[str, ...]] = ()
     bytes_per_record: ClassVar[int] = 30  # that resolving holds at once, for forecasts
 
-    class Options(StageOptions):
+    class Options(AgainstOptions):
         """Options of ``exact``."""
 
+        stage: ClassVar[str] = "exact"
+
+        prefer: tuple[Preference, ...] = Field(PREFER, description=PREFER_HELP)
         max_cluster: int = Field(
             1000, ge=2, description="A group of more equal records than this is reported."
         )
+
+        def scheme(self) -> dict[str, Any]:
+            """Return what keys and hashes depend on."""
+            return {"version": SIGNED}
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -57,18 +70,29 @@ class Exact:
         columns = [*survivor.describe(batch), conversation, pa.array(parts.normal_keys(batch))]
         return pa.record_batch(columns, schema=_SCHEMA)
 
+    @property
+    def indexed(self) -> pa.Schema:
+        """Return what an index keeps of a record: the 64-bit hash, and both halves of the 128-bit one."""
+        return pa.schema([(name, pa.uint64()) for name in ("key", "high", "low")])
+
+    def signatures(self, batch: Batch) -> pa.RecordBatch:
+        """Return both halves of each record's 128-bit hash."""
+        high, low = content_hashes(batch).T
+        return pa.RecordBatch.from_pydict({"high": pa.array(high), "low": pa.array(low)})
+
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
         """Group equal records; holds about 30 bytes per record, then 100 per candidate."""
         records = sum(part.table(["_row"]).num_rows for part in sketches.parts)
+        earlier = Earlier.of(self.options, sketches.parts, records, engine)
         with tempfile.TemporaryDirectory(dir=sketches.scratch) as scratch:
             folder = Path(scratch)
-            found = nominate(sketches.parts, records, ["key"], sketches.memory, engine, folder)
-            candidates = np.sort(found.members).astype(np.int64)
-            hashes = read_back(sketches.parts, candidates, _write_hashes, engine, folder)
-            pairs = [np.load(folder / f"{name}.hashes.npy") for name in hashes]
+            found = nominate(earlier.parts, earlier.total, ["key"], sketches.memory, engine, folder)
+            met, found = earlier.split(found)
+            held = earlier.equal(met, lambda chosen: _hashes(sketches.parts, chosen, engine, folder))
+            candidates = np.sort(earlier.left(found, held).members).astype(np.int64)
+            high, low = _hashes(sketches.parts, candidates, engine, folder).T
         columns = [*survivor.KEYS, *survivor.COLUMNS.names]
-        census = Census.take(candidates, chosen(sketches.parts, candidates, columns))
-        high, low = np.concatenate([np.empty((0, 2), np.uint64), *pairs]).T
+        census = Census.take(candidates, chosen(sketches.parts, candidates, columns), self.options.prefer)
         return settle(
             self.name,
             "exact_cluster",
@@ -79,7 +103,17 @@ class Exact:
             self.options.max_cluster,
             (),
             {"records": records, "candidates": len(candidates)},
+            earlier.decided(held),
         )
+
+
+def _hashes(
+    parts: Sequence[SketchPart], records: npt.NDArray[np.int64], engine: Engine, folder: Path
+) -> npt.NDArray[np.uint64]:
+    """Read the records (numbers, ascending) again; return their content hashes [n, 2]."""
+    names = read_back(parts, records, _write_hashes, engine, folder)
+    found = [np.load(folder / f"{name}.hashes.npy") for name in names]
+    return np.concatenate([np.empty((0, 2), np.uint64), *found])
 
 
 def _write_hashes(task: ReadBack) -> None:

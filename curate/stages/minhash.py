@@ -18,14 +18,20 @@ from curate.kernels import cluster, minhash, sets, survivor, text
 from curate.kernels.cluster import Buckets, Clustering
 from curate.kernels.minhash import Bands, Screen
 from curate.kernels.parts import On, Sets, Shingling
-from curate.kernels.survivor import Census
+from curate.kernels.survivor import PREFER, PREFER_HELP, Census, Preference
 from curate.kernels.text import Hashes, Offsets
 from curate.record import Batch
-from curate.stage import Engine, Sketches, SketchPart, StageOptions
+from curate.stage import Engine, Sketches, SketchPart
+from curate.stages import _resembling
+from curate.stages._resembling import Resembling, Rule
+from curate.stages.against import AgainstOptions, Earlier
 from curate.stages.nominated import ReadBack, nominate, read_back
 from curate.stages.resolved import Clusters, Resolved, chosen, settle
 
 Ints = npt.NDArray[np.int64]
+
+SIGNED = f"1.{text.SCHEME}.{minhash.SCHEME}"
+"""What the signatures in an index depend on: raised with any change of theirs, and only then (as in exact)."""
 
 
 class MinHash:
@@ -42,8 +48,10 @@ class MinHash:
     rules: ClassVar[tuple[str, ...]] = ()
     bytes_per_record: ClassVar[int] = 30  # that resolving holds at once of a record that is no candidate
 
-    class Options(StageOptions):
+    class Options(AgainstOptions):
         """Options of ``minhash``."""
+
+        stage: ClassVar[str] = "minhash"
 
         similarity: float = Field(
             0.8, gt=0, le=1, description="Records at or above this exact Jaccard similarity are duplicates."
@@ -71,12 +79,20 @@ class MinHash:
             ge=1,
             description="Most kept records of one bucket that a record is compared with; rest counted.",
         )
+        prefer: tuple[Preference, ...] = Field(PREFER, description=PREFER_HELP)
         max_cluster: int = Field(1000, ge=2, description="A cluster of more records than this is reported.")
 
         @model_validator(mode="after")
         def _solvable(self) -> MinHash.Options:
             minhash.solve(self.similarity, self.recall, self.num_perm)
             return self
+
+        def scheme(self) -> dict[str, Any]:
+            """Return what band keys and shingle sets depend on."""
+            bands, rows = minhash.solve(self.similarity, self.recall, self.num_perm)
+            own = ("ngram", "on", "symbols", "similarity", "recall", "num_perm", "seed")
+            made_of = {name: getattr(self, name) for name in own}
+            return {"version": SIGNED, **made_of, "bands": bands, "rows": rows}
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -109,8 +125,25 @@ class MinHash:
         conversation = pa.array(np.full(batch.num_rows, record.kind(batch) == "messages"))
         columns = {name: pa.array(keys[band]) for band, name in enumerate(_band_names(cut))}
         described = dict(zip(survivor.COLUMNS.names, survivor.describe(batch), strict=True))
-        columns["planes"] = pa.FixedSizeListArray.from_arrays(pa.array(planes.ravel()), planes.shape[1])
+        # Not of a fixed size: that must be positive, and fewer than 64 permutations have no planes.
+        ends = np.arange(batch.num_rows + 1, dtype=np.int32) * np.int32(planes.shape[1])
+        columns["planes"] = pa.ListArray.from_arrays(pa.array(ends), pa.array(planes.ravel()))
         return pa.RecordBatch.from_pydict({**described, "conversation": conversation, **columns})
+
+    @property
+    def indexed(self) -> pa.Schema:
+        """Return what an index keeps of a record: band keys, bits of the minima, and the shingle sets."""
+        several = pa.list_(pa.uint64())
+        bands = [(name, pa.uint64()) for name in _band_names(self.bands)]
+        return pa.schema([*bands, ("planes", several), *((view, several) for view in self._views)])
+
+    @property
+    def _views(self) -> tuple[str, ...]:
+        return _resembling.VIEWS if self.options.symbols else _resembling.VIEWS[:2]
+
+    def signatures(self, batch: Batch) -> pa.RecordBatch:
+        """Return the shingle sets, each ascending."""
+        return pa.record_batch(_resembling.columns(self.shingling.sets(batch)), list(self._views))
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
         """Find, verify and cluster.
@@ -121,12 +154,16 @@ class MinHash:
         """
         parts = sketches.parts
         records = sum(part.table(["_row"]).num_rows for part in parts)
+        earlier = Earlier.of(self.options, parts, records, engine)
         with tempfile.TemporaryDirectory(dir=sketches.scratch) as scratch:
             folder = Path(scratch)
-            found = nominate(parts, records, _band_names(self.bands), sketches.memory, engine, folder)
+            found = nominate(
+                earlier.parts, earlier.total, _band_names(self.bands), sketches.memory, engine, folder
+            )
+            held, found = self._held(earlier, found, sketches, engine, folder)
             met, candidates, found = _screened(parts, records, found, self.screen.needed)
             columns = [*survivor.KEYS, *survivor.COLUMNS.names]
-            census = Census.take(candidates, chosen(parts, candidates, columns))
+            census = Census.take(candidates, chosen(parts, candidates, columns), self.options.prefer)
             place = np.empty(len(candidates), np.int64)
             place[census.order] = np.arange(len(candidates))
             names = read_back(parts, candidates, _write_sets, engine, folder, self.shingling)
@@ -149,9 +186,30 @@ class MinHash:
             census,
             sketches,
             self.options.max_cluster,
-            self._findings(clustering),
+            (*self._findings(clustering), *held.findings(self.options.max_bucket)),
             self._summary(clustering, records, met, len(candidates)),
+            earlier.decided(held.pairs),
         )
+
+    def _held(
+        self, earlier: Earlier, found: Buckets, sketches: Sketches, engine: Engine, scratch: Path
+    ) -> tuple[Resembling, Buckets]:
+        """Compare with the records of earlier releases; return the run's buckets without what these hold."""
+        shared, found = earlier.split(found)
+        folder = scratch / "earlier"
+        folder.mkdir()
+        _, numbers, shared = _screened(earlier.parts, earlier.total, shared, self.screen.needed)
+        rule = Rule(self.options.similarity, self.options.max_bucket, self._views, sketches.memory // 4)
+        held = _resembling.similar(
+            earlier,
+            numbers,
+            shared,
+            lambda own: read_back(earlier.own, own, _write_sets, engine, folder, self.shingling),
+            rule,
+            engine,
+            folder,
+        )
+        return held, earlier.left(found, held.pairs)
 
     def _summary(self, clustering: Clustering, records: int, met: int, candidates: int) -> dict[str, Any]:
         cut = self.bands

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +25,21 @@ Ints = npt.NDArray[np.int64]
 DECISIONS = pa.schema(
     [
         ("row", pa.int64()),  # row of the record in its file, ascending
+        ("id", pa.string()),
         ("similarity", pa.float64()),  # with the record that is kept; null for the kept record itself
         ("prompt_similarity", pa.float64()),
         ("response_similarity", pa.float64()),
         ("kept_id", pa.string()),
         ("kept", pa.string()),  # locator of the kept record
         ("cluster", pa.string()),
+        ("release", pa.int32()),  # index of the earlier release that holds the kept record; null for this run
     ]
+)
+SIMILARITIES = ("similarity", "prompt_similarity", "response_similarity")
+OF_RELEASE = "-of-release"  # ends the reason of a drop whose kept record an earlier release holds
+# In place of a release's index, its root.
+MEMBERS = pa.schema(
+    [("source", pa.string()), ("path", pa.string()), *list(DECISIONS)[:-1], ("release", pa.string())]
 )
 _EXAMPLES = 10  # ids that a finding names
 
@@ -41,8 +49,9 @@ class Resolved:
     """A resolved barrier. ``judge`` needs the file; ``findings`` and ``summary`` are for whoever runs it.
 
     The file (Arrow IPC) holds every record of every cluster, one record batch of DECISIONS per input file;
-    its metadata says which (``files``: JSON [[source, path], …]), the ``reason`` of a drop, and the ``fact``
-    under which the cluster's id is stated of all its records, the kept one included. Its bytes depend on the
+    its metadata says which (``files``: JSON [[source, path], …]), the ``reason`` of a drop, the ``fact`` under
+    which the cluster's id is stated of all its records, the kept one included, and the earlier ``releases``
+    (JSON [{name, version, root}, …]) that some kept records are of. Its bytes depend on the
     records alone, not on the order of files, batches or workers.
     """
 
@@ -50,6 +59,16 @@ class Resolved:
     file: str
     findings: tuple[dict[str, Any], ...] = ()
     summary: dict[str, Any] = field(default_factory=dict)
+
+    def members(self) -> Iterator[pa.RecordBatch]:
+        """Yield the records of all clusters, one batch of MEMBERS per input file, rows ascending."""
+        decided = _open(self.file, Path(self.file).stat().st_mtime_ns)
+        roots = pa.array([release["root"] for release in decided.releases], pa.string())
+        for (source, path), index in decided.place.items():
+            batch = decided.reader.get_batch(index)
+            places = [pa.repeat(pa.scalar(name), batch.num_rows) for name in (source, path)]
+            released = roots.take(batch.column("release"))
+            yield pa.record_batch([*places, *batch.columns[:-1], released], schema=MEMBERS)
 
     def at(self, folder: Path) -> Resolved:
         """Return the stage for a scratch folder that lies elsewhere now."""
@@ -72,14 +91,16 @@ class Resolved:
             for position, line in zip(positions[hit].tolist(), found, strict=True):
                 clusters[position] = line["cluster"]
                 if line["kept_id"] is not None:
-                    decisions.append(_decision(position, decided.reason, line))
+                    decisions.append(_decision(position, decided, line))
         facts = pa.record_batch([pa.array(clusters, pa.string())], names=[decided.fact])
         return Verdict.of(batch.num_rows, decisions, facts=facts)
 
 
-def _decision(position: int, reason: str, line: dict[str, Any]) -> Decision:
-    shown = ("similarity", "prompt_similarity", "response_similarity", "kept", "cluster")
-    evidence = {name: line[name] for name in shown if line[name] is not None}
+def _decision(position: int, decided: _Decided, line: dict[str, Any]) -> Decision:
+    evidence = {name: line[name] for name in (*SIMILARITIES, "kept", "cluster") if line[name] is not None}
+    reason = decided.reason
+    if line["release"] is not None:
+        reason, evidence["release"] = reason + OF_RELEASE, decided.releases[line["release"]]
     return Decision(position, "drop", reason, line["similarity"], evidence, line["kept_id"])
 
 
@@ -98,6 +119,7 @@ class _Decided:
     place: dict[tuple[str, str], int]  # which record batch holds the decisions on this (source, path)
     reason: str
     fact: str
+    releases: list[dict[str, str]]
 
 
 @lru_cache(maxsize=8)
@@ -106,7 +128,7 @@ def _open(file: str, modified: int) -> _Decided:
     reader = pa.ipc.open_file(pa.memory_map(file))
     about = {key.decode(): value.decode() for key, value in reader.schema.metadata.items()}
     place = {(source, path): index for index, (source, path) in enumerate(orjson.loads(about["files"]))}
-    return _Decided(reader, place, about["reason"], about["fact"])
+    return _Decided(reader, place, about["reason"], about["fact"], orjson.loads(about["releases"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +138,18 @@ class Clusters:
     member: Ints  # [m]
     kept: Ints  # [m] the kept record of the member's cluster: itself where the member is kept
     similarity: npt.NDArray[np.float64]  # [m, 3] whole, prompt, response; NaN where there is none
+
+
+class Held(NamedTuple):
+    """Decisions on the records that earlier releases hold."""
+
+    found: pa.Table  # DECISIONS, one row per record
+    file: npt.NDArray[np.int32]  # of each, index into files
+    files: list[tuple[str, str]]  # (source, path), sorted
+    releases: list[dict[str, Any]]  # name, version, root, records, dropped
+
+
+NONE_HELD = Held(DECISIONS.empty_table(), np.empty(0, np.int32), [], [])
 
 
 def chosen(parts: Sequence[SketchPart], records: Ints, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -131,7 +165,7 @@ def chosen(parts: Sequence[SketchPart], records: Ints, columns: Sequence[str]) -
 
 def settle(
     name: str, fact: str, reason: str, clusters: Clusters, census: Census, sketches: Sketches, max_cluster:
-    int, findings: tuple[dict[str, Any], ...], summary: dict[str, Any],
+    int, findings: tuple[dict[str, Any], ...], summary: dict[str, Any], held: Held = NONE_HELD,
 ) -> Resolved:  # fmt: skip
     """Write the decisions on the clusters' records into the sketches' scratch folder; return the stage."""
     by_place = np.lexsort((census.row[clusters.member], census.file[clusters.member]))
@@ -141,7 +175,9 @@ def settle(
     sizes = sizes[np.searchsorted(kept, clusters.member[own])]
     file = sketches.scratch / f"{name}.decisions.arrow"
     ids = _ids(clusters.member, census, sketches)
-    _write(file, {"fact": fact, "reason": reason}, _decisions(clusters, ids, census), clusters, census)
+    releases = [{key: one[key] for key in ("name", "version", "root")} for one in held.releases]
+    about = {"fact": fact, "reason": reason, "releases": orjson.dumps(releases).decode()}
+    _write(file, about, *_with_held(_decisions(clusters, ids, census), clusters, census, held))
     large = own[sizes > max_cluster]
     if len(large):
         first = large[np.argsort(-sizes[sizes > max_cluster], kind="stable")][:_EXAMPLES]
@@ -160,6 +196,8 @@ def settle(
         "largest_cluster": int(sizes.max(initial=0)),
         "overlap": _overlap(clusters, census),
     }
+    if held.releases:
+        totals["against"] = held.releases
     return Resolved(name, str(file), findings, {**summary, **totals})
 
 
@@ -202,18 +240,41 @@ def _decisions(clusters: Clusters, ids: pa.ChunkedArray, census: Census) -> pa.T
     locators = pa.array([locator(path, row) for _, path, row in places], pa.string())
     is_kept = clusters.member == clusters.kept
     own = pa.array(of, mask=is_kept)
-    columns = [pa.array(census.row[clusters.member])]
+    columns = [pa.array(census.row[clusters.member]), ids]
     for similarity in clusters.similarity.T:
         columns.append(pa.array(similarity, mask=is_kept | np.isnan(similarity)))
     columns.append(ids.take(pa.array(at[clusters.kept], mask=is_kept)))
-    columns += [locators.take(own), names.take(pa.array(of))]
+    columns += [locators.take(own), names.take(pa.array(of)), pa.nulls(members, pa.int32())]
     return pa.table(columns, schema=DECISIONS)
 
 
-def _write(file: Path, about: dict[str, str], found: pa.Table, clusters: Clusters, census: Census) -> None:
-    files = census.file[clusters.member]
+def _with_held(
+    found: pa.Table, clusters: Clusters, census: Census, held: Held
+) -> tuple[pa.Table, npt.NDArray[np.int32], list[tuple[str, str]]]:
+    """Return all decisions in canonical order, the index of each one's file, and the files."""
+    file = census.file[clusters.member]
+    if not len(held.file):
+        return found, file, census.files
+    files = sorted({*census.files, *held.files})
+    number = {name: index for index, name in enumerate(files)}
+    own, theirs = (
+        np.array([number[name] for name in names], np.int32) for names in (census.files, held.files)
+    )
+    file = np.concatenate([own[file], theirs[held.file]])
+    both = pa.concat_tables([found, held.found])
+    order = np.lexsort((both.column("row").to_numpy(), file))
+    return both.take(pa.array(order)), file[order], files
+
+
+def _write(
+    file: Path,
+    about: dict[str, str],
+    found: pa.Table,
+    files: npt.NDArray[np.int32],
+    names: list[tuple[str, str]],
+) -> None:
     starts = np.flatnonzero(np.diff(files, prepend=-1))
-    named = [census.files[index] for index in files[starts].tolist()]
+    named = [names[index] for index in files[starts].tolist()]
     schema = DECISIONS.with_metadata({**about, "files": orjson.dumps(named).decode()})
     unfinished = file.with_suffix(".tmp")
     with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:

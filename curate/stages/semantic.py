@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 from curate import record
 from curate.kernels import survivor
 from curate.kernels.parts import On
-from curate.kernels.survivor import Census
+from curate.kernels.survivor import PREFER, PREFER_HELP, Census, Preference
 from curate.record import Batch
 from curate.stage import Engine, Sketches, SketchPart, StageOptions
 from curate.stages import _neighbours as neighbours
@@ -90,6 +90,7 @@ class Semantic:
         recall: float = Field(
             0.99, gt=0, lt=1, description="Least share of neighbours at this similarity that the index finds."
         )
+        prefer: tuple[Preference, ...] = Field(PREFER, description=PREFER_HELP)
         max_cluster: int = Field(1000, ge=2, description="A cluster of more records than this is reported.")
 
         _beside: Path = PrivateAttr(default=Path())
@@ -156,13 +157,17 @@ class Semantic:
             [np.empty(0, bool), *(part.table(["too_long"]).column(0).to_numpy() for part in parts)]
         )
         compared = np.ones(len(long), bool) if self.options.too_long == "truncate" else ~long
-        search, clustering, census = None, Clustering.none(len(PARTS)), _census(parts, np.empty(0, np.int64))
+        search, clustering, census = (
+            None,
+            Clustering.none(len(PARTS)),
+            _census(parts, np.empty(0, np.int64), self.options),
+        )
         with tempfile.TemporaryDirectory(dir=sketches.scratch) as scratch:
             if compared.any():
                 folder = Path(scratch)
                 vectors = _vectors.gather(parts, compared, folder)
                 search, found = self._nominate(vectors, sketches.memory, engine.workers)
-                census = _census(parts, np.flatnonzero(compared)[found])
+                census = _census(parts, np.flatnonzero(compared)[found], self.options)
                 clustering = self._represent(parts, census, vectors.used, search, engine, folder)
         summary = {"records": len(long), "too_long": int(long.sum()), "left_out": int((~compared).sum())}
         return settle(
@@ -244,8 +249,9 @@ class Semantic:
         return (finding,)
 
 
-def _census(parts: Sequence[SketchPart], records: Ints) -> Census:
-    return Census.take(records, chosen(parts, records, [*survivor.KEYS, *survivor.COLUMNS.names]))
+def _census(parts: Sequence[SketchPart], records: Ints, options: Semantic.Options) -> Census:
+    tables = chosen(parts, records, [*survivor.KEYS, *survivor.COLUMNS.names])
+    return Census.take(records, tables, options.prefer)
 
 
 def _clusters(clustering: Clustering, records: Ints) -> Clusters:

@@ -1,0 +1,42 @@
+"""A release's manifest.json as others read it: loaded, and held to its own root.
+
+What stands in it is told in :mod:`curate.govern.manifest`, which writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from curate.errors import IntegrityError, RecipeError
+
+FORMAT = "curate-manifest/1"
+NAME = "manifest.json"
+UNHASHED = ("created", "timing", "root")
+
+
+def root(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the manifest's hashed part, as JSON with sorted keys."""
+    hashed = {key: value for key, value in manifest.items() if key not in UNHASHED}
+    return hashlib.sha256(orjson.dumps(hashed, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def load(out: Path) -> dict[str, Any]:
+    """Read a release's manifest. Raises RecipeError if there is none, IntegrityError if it is not one of ours."""
+    path = out / NAME
+    if not path.is_file():
+        hint = "; its run has not finished, run it again to go on" if (out / "work").is_dir() else ""
+        raise RecipeError(f"{out}: not a release, it has no {NAME}{hint}")
+    try:
+        manifest = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise IntegrityError(
+            f"{path}: not JSON (line {error.lineno}); restore it or run the recipe again"
+        ) from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise IntegrityError(f"{path}: 'format' is not {FORMAT!r}; this version of curate cannot read it")
+    return manifest
