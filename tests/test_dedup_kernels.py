@@ -355,6 +355,45 @@ def test_band_keys_are_equal_where_signature_and_small_sets_are(texts: list[str]
             assert (keys[band, i] == keys[band, j]) == same
 
 
+def test_an_empty_text_hashes_the_same_whatever_lies_behind_it() -> None:
+    from curate.kernels import words
+
+    hashes = set()
+    for filler in (0, 7, 255):
+        out = np.empty(1, np.uint64)
+        data, nothing = np.full(128, filler, np.uint8), np.array([5, 5])
+        words.hash_turns(data, nothing, np.array([0, 1]), np.full(128, filler, np.uint8), out)
+        hashes.add(int(out[0]))
+    empty = [parts.normal_keys(sketches.batch([sketches.chat("", f"x{i % 2}") for i in range(6)])).tolist()]
+    assert len(hashes) == 1
+    assert len({*empty[0]}) == 2
+
+
+@pytest.mark.parametrize(("size", "shared", "threshold"), [(3, 2, 0.5), (9, 8, 0.8), (60, 54, 0.8)])
+def test_the_screen_turns_away_no_more_than_it_says(size: int, shared: int, threshold: float) -> None:
+    pairs = 20_000
+    rng = np.random.default_rng(1)
+    members = rng.integers(0, U64_MAX, (pairs, 2 * size - shared), np.uint64)
+    sides = [members[:, :size], members[:, -size:]]
+    drawn = [minhash.signatures(side.ravel(), np.arange(0, pairs * size + 1, size)) for side in sides]
+    bits = [(one >> np.uint32(12)) & np.uint32(3) for one in drawn]
+    agree = (bits[0] == bits[1]).sum(axis=1)
+    assert shared / (2 * size - shared) >= threshold
+    assert (agree < minhash.screen(threshold, 128).needed).mean() <= 5e-4
+
+
+def test_a_slice_of_a_large_column_is_read_by_itself() -> None:
+    column = pa.array(["x" * 1000] * 1000 + ["e\u0301 and"])
+    data, offsets = text.buffers(column.cast(pa.large_string()).slice(1000))
+    assert offsets.tolist() == [0, 7]
+    assert len(data) == 7
+
+
+def test_a_mark_behind_a_character_that_ends_in_one_is_ordered_as_by_the_twin() -> None:
+    texts = ["\u037a\u0305", "a\u037a\u0305\u0334", "\u1fbd\u0e38"]
+    assert normalised(texts).to_pylist() == [dedup.normalise(one) for one in texts]
+
+
 def test_a_text_longer_than_the_room_and_one_that_needs_its_context_are_read_again() -> None:
     grows = "ﷺ" * 5000  # one character becomes eighteen
     marks = "e\u0301 " * 3000
@@ -401,7 +440,8 @@ def test_the_table_of_characters_is_made_anew_where_what_was_kept_is_broken(
     again = folding.characters.__wrapped__()
     kept.write_bytes(kept.read_bytes()[:1000])
     repaired = folding.characters.__wrapped__()
-    for table in (again, repaired):
+    kept.write_bytes(b"")
+    for table in (again, repaired, folding.characters.__wrapped__()):
         for name in folding.Characters._fields:
             assert np.array_equal(getattr(first, name), getattr(table, name))
     assert [*(tmp_path / "cache").iterdir()] == [kept]

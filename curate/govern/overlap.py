@@ -141,7 +141,7 @@ def _finding(
         f"{row['license_a']} in {pair['a']}, {row['license_b']} in {pair['b']} ({row['records']:,})"
         for row in labels[:_LABELS]
     )
-    more = f"; {len(labels) - _LABELS:,} other pairs of licenses" if len(labels) > _LABELS else ""
+    more = f"; {len(labels) - _LABELS:,} more of such pairs" if len(labels) > _LABELS else ""
     return {
         "reason": "release/license-conflict",
         "severity": "warning",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curate.kernels.parts import BITMAP, Sets
+from curate.kernels.parts import Sets
 from curate.kernels.text import Hashes
 
 Ints = npt.NDArray[np.int64]
@@ -18,7 +18,7 @@ Numbers = npt.NDArray[np.integer[Any]]
 SHORT = 64  # shingles: below, symbols carry meaning as words do (measured: LOG.md, 2026-11-21)
 _PART_KEYS = 2048  # keys that are grouped at a time: their table fits the nearest cache
 MOST_RECORDS = 2**32 - 1
-_MOST_SCREENED = 4096  # others of one bucket; a record that resembles none of so many stays a candidate
+_MOST_SCREENED = 256  # others of one bucket; a record that resembles none of so many stays a candidate
 
 
 class Buckets(NamedTuple):
@@ -143,13 +143,12 @@ def represent(
     widest = int((sets.bounds[:, [2, -1]] - sets.bounds[:, [0, 2]]).max(initial=0))
     first = np.concatenate([[0], ends[:-1]]) if count else ends
     joined, kept = np.zeros(count, np.int64), np.empty((len(members), 2), np.uint32)
-    kept_bitmaps = np.empty((len(members), BITMAP), np.uint64)
     seen = np.full(records, -1, np.int64)
 
     def some(mine: Ints) -> Ints:
         words, symbols, counts = reading.table(widest), reading.table(widest), np.zeros(3, np.int64)
         compare.represent(
-            mine, starts, entries, first, joined, kept, kept_bitmaps, hashes, sets.bounds, sets.bitmaps,
+            mine, starts, entries, first, joined, kept, hashes, sets.bounds, sets.bitmaps,
             threshold, SHORT, window, words, symbols, seen, kept_by, similarity, skipped, counts,
         )  # fmt: skip
         return counts

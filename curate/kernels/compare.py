@@ -216,15 +216,14 @@ def _similar_symbols(
 @kernel
 def represent(
     records: Array, starts: Array, entries: Array, first: Array, joined: Array, kept: Array,
-    kept_bitmaps: Array, hashes: Array, bounds: Array, bitmaps: Array, threshold: float, short: int, window: int,
+    hashes: Array, bounds: Array, bitmaps: Array, threshold: float, short: int, window: int,
     words: Any, symbols: Any, met: Array, kept_by: Array, similarity: Array, skipped: Array, counts: Array,
 ) -> None:  # fmt: skip
     """Cluster by representatives; curate.kernels.cluster.represent defines arguments and result.
 
     Done are the records given, in that order. Record r is in the buckets entries[starts[r]:starts[r + 1]]. Of
     bucket b, ``joined[b]`` records are kept so far: kept[first[b]:first[b] + joined[b]] has each one's number
-    and how many shingles it has, and ``kept_bitmaps`` its bitmap, side by side, because most comparisons end
-    there. ``words`` and ``symbols`` are tables that hold the sets of the record at hand.
+    and how many shingles it has. ``words`` and ``symbols`` are tables that hold the sets of the record at hand.
     """
     last = bounds.shape[1] - 1  # 2, or 4 if symbols must be similar too
     share = threshold / (1.0 + threshold)  # of both sizes together: what two similar sets have in common
@@ -246,7 +245,7 @@ def represent(
                 needed = share * (size + other_size) - 1e-6
                 if min(size, other_size) < needed:
                     continue
-                if not _may_share(bitmaps, record, kept_bitmaps, place, size, other_size, needed):
+                if not _may_share(bitmaps, record, bitmaps, other, size, other_size, needed):
                     continue
                 if met[other] == record:
                     continue
@@ -282,6 +281,4 @@ def represent(
             bucket = entries[entry]
             place = first[bucket] + joined[bucket]
             kept[place, 0], kept[place, 1] = record, size
-            for k in range(BITMAP):
-                kept_bitmaps[place, k] = bitmaps[record, k]
             joined[bucket] += 1

@@ -47,7 +47,13 @@ def characters() -> Characters:
     try:
         with np.load(io.BytesIO(kept.read_bytes())) as found:
             return Characters(*(found[name] for name in Characters._fields))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there, or not whole: made anew
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+    ):  # not there, or not whole: made anew
         made = _made()
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +88,9 @@ def _made() -> Characters:
         if _attaches(char, joining) or _attaches(folded, joining):
             entry[code] = CONTEXT
             continue
-        ranks[code] = unicodedata.combining(folded[-1]) if folded else 0
+        # A mark behind is ordered before the folding, too: U+037A ends in a mark then, in a letter afterwards.
+        lasts = (text[-1] for text in (folded, unicodedata.normalize("NFKD", char)) if text)
+        ranks[code] = max(map(unicodedata.combining, lasts), default=0)
         pool += folded.encode()
         entry[code] = len(bounds) - 1
         bounds.append(len(pool))

@@ -5,8 +5,10 @@ Import numba through here.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,7 +27,11 @@ def cache_folder(package: Path, user_cache: Path) -> Path:
     if _writable(package):
         return package
     folder = user_cache / "curate" / "kernels"
-    return folder if _writable(folder) else Path(tempfile.mkdtemp(prefix="curate-kernels-"))
+    if _writable(folder):
+        return folder
+    fresh = Path(tempfile.mkdtemp(prefix="curate-kernels-"))
+    atexit.register(shutil.rmtree, fresh, ignore_errors=True)
+    return fresh
 
 
 def _writable(folder: Path) -> bool:
@@ -51,7 +57,7 @@ def version(package: Path) -> str:
 def cache() -> str:
     """Return the folder that compiled code is kept in."""
     here = Path(__file__).parent
-    if "CURATE_KERNELS" not in os.environ:
+    if not (set_to := os.environ.get("CURATE_KERNELS")) or not _writable(Path(set_to)):
         user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
         folder = cache_folder(here / "__pycache__", user_cache)
         os.environ["CURATE_KERNELS"] = str(folder)  # worker processes take the same

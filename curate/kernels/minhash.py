@@ -13,7 +13,7 @@ from curate.kernels.text import Hashes, Offsets
 
 Signatures = npt.NDArray[np.uint32]
 
-SCHEME = "minhash2.affine32"
+SCHEME = "minhash3.affine32"
 _MOST_LOSS = 1e-4  # of pairs at the threshold, by the screen
 _LARGEST_SMALL_SET = 64  # members of a set that band keys may hold whole; bounds the work per record
 

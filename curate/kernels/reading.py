@@ -86,7 +86,7 @@ def space(turns: Turns, times: int) -> Space:
     hashes = times * (longest // 4 + (1 << 10))
     return Space(
         times,
-        np.empty(times * int(lengths.max(initial=0)) + _SLACK, np.uint8),
+        np.empty(times * longest + _SLACK, np.uint8),
         np.empty(2 * BLOCK + 4 * BYTES, np.int64),
         np.empty(BLOCK + 2 * BYTES + MOST_NGRAM, np.uint64),
         np.empty(hashes, np.uint64),

@@ -18,7 +18,10 @@ _U32, _U64 = np.uint32, np.uint64
 # MurmurHash3's 32-bit finalizer (Appleby, public domain), which datasketch's scheme affine32 applies.
 _M32A, _M32B, _S16, _S13 = _U32(0x85EBCA6B), _U32(0xC2B2AE35), _U32(16), _U32(13)
 _HALF, _ZERO = _U64(32), _U64(0)
-PLANES = 2  # bits that are kept of a minimum
+PLANES = 2  # bits that are kept of a minimum …
+LOWEST = (
+    12  # … from this one on: below, bits of a * x + b depend on few bits of x, the same for all permutations
+)
 
 
 @part
@@ -78,8 +81,8 @@ def band_keys(
     """Write the band keys [bands, records] of the records [first:] to do; return len(todo) at the end.
 
     Where there is no room for a record, its number. A record of which a turn must be folded as a whole is
-    left to do. ``planes`` [records, PLANES * words] gets the lowest bits of the first 64 * words minima: bit
-    ``bit`` of the k-th 64 of them in planes[i, PLANES * k + bit]. ``row`` [len(a)] and ``held`` [members of a
+    left to do. ``planes`` [records, PLANES * words] gets two bits of each of the first 64 * words minima: bit
+    LOWEST + ``bit`` of the k-th 64 of them in planes[i, PLANES * k + bit]. ``row`` [len(a)] and ``held`` [members of a
     small set + 1] are room to work in.
     """
     hashes, x = space.hashes, space.halves
@@ -98,7 +101,7 @@ def band_keys(
         words = planes.shape[1] // PLANES
         for k in range(words):
             for bit in range(PLANES):
-                low, high = bit_plane(row, 64 * k, bit), bit_plane(row, 64 * k + 32, bit)
+                low, high = bit_plane(row, 64 * k, LOWEST + bit), bit_plane(row, 64 * k + 32, LOWEST + bit)
                 planes[record, PLANES * k + bit] = low | (high << _HALF)
         todo[record] = False
     return len(todo)

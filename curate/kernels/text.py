@@ -20,21 +20,25 @@ Hashes = npt.NDArray[np.uint64]
 Offsets = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
+_BEHIND = 128  # bytes that kernels may read beyond a text
 
 SALTS = np.array([0xD1B54A32D192ED03, 0], np.uint64)
 """Salts of prompt and response: a shingle of one part never equals a shingle of the other."""
 
 
 def buffers(texts: pa.LargeStringArray) -> tuple[Bytes, Offsets]:
-    """Return the array's UTF-8 bytes, read-only, and the offsets [n + 1] of each text in them, without a copy."""
+    """Return the array's UTF-8 bytes, read-only, and the offsets [n + 1] of each text in them.
+
+    The bytes are not copied; there are some more behind the last text where the array's buffer has them.
+    """
     _, offsets, data = texts.buffers()
     if not len(texts) or offsets is None:
         return np.frombuffer(b"", np.uint8), np.zeros(1, np.int64)
     bounds = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    found = np.frombuffer(data, np.uint8) if data else np.frombuffer(b"", np.uint8)
-    found = found.view()
+    whole = np.frombuffer(data, np.uint8) if data else np.frombuffer(b"", np.uint8)
+    found = whole[bounds[0] : bounds[-1] + _BEHIND].view()  # of a slice, the slice's share
     found.flags.writeable = False  # as the buffers of a file are: one compiled version serves all
-    return found, bounds
+    return found, bounds - bounds[0]
 
 
 def from_buffers(data: Bytes, offsets: Offsets) -> pa.LargeStringArray:

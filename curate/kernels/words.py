@@ -50,9 +50,9 @@ def hash_bytes(data: Array, start: int, size: int) -> Any:
         h = mum(load64(data, start) ^ K1 ^ h, load64(data, start + 8) ^ K2)
         start += 16
         size -= 16
-    near = min(size, 8)  # no branch here: word lengths cannot be foreseen
-    far = _U64(4 * (size - near))
-    x = load64(data, start) & (_ALL >> _U64(64 - 8 * near))
+    # No branch here: word lengths cannot be foreseen. And no shift by 64, which may do anything: two by half.
+    near, far = _U64(4 * min(size, 8)), _U64(4 * (size - min(size, 8)))
+    x = load64(data, start) & ~((_ALL << near) << near)
     y = load64(data, start + 8) & ~((_ALL << far) << far)
     return mum(x ^ K1 ^ h, y ^ K2)
 

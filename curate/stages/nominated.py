@@ -79,8 +79,9 @@ def _group_range(task: _Task, number: int) -> Buckets:
         for chunk in part.table([task.column]).column(task.column).chunks:
             mine = chunk.to_numpy()
             if task.passes > 1:
-                # The kernel parts keys by their highest bits, so these ranges are made of others.
-                places = np.flatnonzero((mine & np.uint64(0xFFFF)) % np.uint64(task.passes) == number)
+                # The kernel parts keys by their highest bits and finds slots by the lowest: these are others.
+                middle = (mine >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
+                places = np.flatnonzero(middle % np.uint64(task.passes) == number)
                 records.append((places + start).astype(np.uint32))
                 start += len(mine)
                 mine = mine[places]
