@@ -8,6 +8,7 @@ are compared with first, and what they hold takes no part in the run's own dedup
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from curate.stages.resolved import DECISIONS, NONE_HELD, SIMILARITIES, Held, cho
 Ints = npt.NDArray[np.int64]
 
 
-class AgainstOptions(StageOptions):
+class AgainstOptions(StageOptions, ABC):
     """Options of a stage that can deduplicate against earlier releases."""
 
     stage: ClassVar[str]
@@ -50,9 +51,9 @@ class AgainstOptions(StageOptions):
         self._beside = Path((info.context or {}).get("folder", ".")).absolute()
         return self
 
+    @abstractmethod
     def scheme(self) -> dict[str, Any]:
         """Return what the stage's signatures depend on: only indexes of an equal scheme can be compared."""
-        raise NotImplementedError
 
     def earlier(self) -> tuple[Index, ...]:
         """Open the indexes. Raises RecipeError for one that is not there or does not fit, IntegrityError."""
