@@ -3,8 +3,8 @@
     python benchmarks/direct.py [--stage minhash|exact] [--similarity 0.8] [--recall 0.95] [--workers 1] FILE ...
 
 The files have the columns ``id`` and ``text``. What `curate run` does besides (records as they pass from stage
-to stage, the ledger, shards) is left out, as it is for the other tools that benchmarks/dedup.py runs. Every
-record is one batch's share of kernels: this is the code that the pipeline calls, fed from row groups.
+to stage, the ledger, shards) is left out, as it is for the other tools that benchmarks/dedup.py runs. It is
+the code that the pipeline calls, fed from row groups.
 """
 
 from __future__ import annotations

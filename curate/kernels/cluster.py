@@ -33,7 +33,6 @@ class Clustering(NamedTuple):
 
     kept_by: Ints  # [n] the kept record that this one duplicates; -1 where the record is kept
     similarity: npt.NDArray[np.float64]  # [n, 2] by words, of prompt and response; unset where kept
-    met: int  # times that a record met a kept one in a bucket
     verified: int  # pairs compared exactly: the others cannot be similar by size and bitmap
     accepted: int  # of those, at or above the threshold in every part
     capped: int  # buckets in which some record was not compared with every kept one
@@ -89,6 +88,19 @@ def _prints(found: Buckets) -> Hashes:
     return np.add.reduceat(mixed, np.concatenate([[0], found.ends[:-1]]))
 
 
+def bucket_of(found: Buckets) -> Ints:
+    """Return of each member the number of its bucket."""
+    return np.repeat(np.arange(len(found.ends)), np.diff(found.ends, prepend=0))
+
+
+def selected(found: Buckets, members: npt.NDArray[np.bool_], least: int = 1) -> Buckets:
+    """Return the chosen members' buckets; one that is left with fewer than ``least`` is none."""
+    of = bucket_of(found)
+    sizes = np.bincount(of[members], minlength=len(found.ends))
+    enough = sizes >= least
+    return Buckets(found.members[members & enough[of]], np.cumsum(sizes[enough]))
+
+
 def screened(found: Buckets, planes: Hashes, needed: int) -> tuple[Buckets, npt.NDArray[np.bool_]]:
     """Return the buckets without the records that agree with no other member in enough minima, and who stays.
 
@@ -98,12 +110,7 @@ def screened(found: Buckets, planes: Hashes, needed: int) -> tuple[Buckets, npt.
 
     stays = np.zeros(len(planes), np.bool_)
     compare.plausible(found.members, found.ends, planes, needed, _MOST_SCREENED, stays)
-    of = np.repeat(np.arange(len(found.ends)), np.diff(found.ends, prepend=0))
-    kept = stays[found.members]
-    sizes = np.bincount(of[kept], minlength=len(found.ends))
-    kept &= (sizes > 1)[of]
-    sizes = sizes[sizes > 1]
-    return Buckets(found.members[kept], np.cumsum(sizes)), stays
+    return selected(found, stays[found.members], 2), stays
 
 
 def represent(
@@ -146,7 +153,7 @@ def represent(
     seen = np.full(records, -1, np.int64)
 
     def some(mine: Ints) -> Ints:
-        words, symbols, counts = reading.table(widest), reading.table(widest), np.zeros(3, np.int64)
+        words, symbols, counts = reading.table(widest), reading.table(widest), np.zeros(2, np.int64)
         compare.represent(
             mine, starts, entries, first, joined, kept, hashes, sets.bounds, sets.bitmaps,
             threshold, SHORT, window, words, symbols, seen, kept_by, similarity, skipped, counts,
@@ -155,10 +162,8 @@ def represent(
 
     with ThreadPoolExecutor(threads) as pool:
         counts = sum(pool.map(some, _shares(members, ends, np.diff(starts), threads)))
-    met, verified, accepted = np.broadcast_to(counts, 3).tolist()
-    return Clustering(
-        kept_by, similarity, met, verified, accepted, int((skipped > 0).sum()), int(skipped.sum())
-    )
+    verified, accepted = np.broadcast_to(counts, 2).tolist()
+    return Clustering(kept_by, similarity, verified, accepted, int((skipped > 0).sum()), int(skipped.sum()))
 
 
 def _shares(members: Ints, ends: Ints, weights: Ints, threads: int) -> list[Ints]:

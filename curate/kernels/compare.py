@@ -81,8 +81,7 @@ def record_sets(
 
     ``out[bounds[i, v]:bounds[i, v + 1]]`` is set v of record i: prompt, response, then, if ``bounds`` has room
     for them, both with each symbol as a word. bounds[-1, 0] says how far ``out`` is written. ``bitmaps``
-    [records, BITMAP], zeros, gets a bit for each shingle of the first two: the highest bits of its hash are the
-    bit's number.
+    [records, BITMAP], zeros, gets the bits of the first two.
     """
     n, views = bounds[-1, 0], bounds.shape[1] - 1
     for record in range(first, len(todo)):
@@ -103,9 +102,7 @@ def record_sets(
             at += 2
         if at < views:
             continue
-        for i in range(n, bounds[record, 2]):
-            place = out[i] >> _SHIFT
-            bitmaps[record, np.int64(place >> _SIX)] |= _U64(1) << (place & _BITS)
+        draw(bitmaps, record, out, n, bounds[record, 2])
         n = end
         bounds[-1, 0] = n
         todo[record] = False
@@ -143,7 +140,15 @@ def plausible(members: Array, ends: Array, planes: Array, needed: int, most: int
 
 
 @part
-def _may_share(
+def draw(bitmaps: Array, record: int, hashes: Array, start: int, end: int) -> None:
+    """Set a record's bits of the shingles hashes[start:end]: the highest 10 bits of a hash are its bit's number."""
+    for i in range(start, end):
+        place = hashes[i] >> _SHIFT
+        bitmaps[record, np.int64(place >> _SIX)] |= _U64(1) << (place & _BITS)
+
+
+@part
+def may_share(
     bitmaps: Array, one: int, others: Array, other: int, size: int, other_size: int, needed: float
 ) -> bool:
     """Tell from two records' bitmaps whether they may share so many shingles; never wrongly no.
@@ -213,6 +218,38 @@ def _similar_symbols(
     return True
 
 
+@part
+def similarities(
+    hashes: Array, bounds: Array, one: int, other: int, threshold: float, short: int, words: Any, words_today: Any,
+    symbols: Any, symbols_today: Any,
+) -> Any:  # fmt: skip
+    """Return the similarity by words of prompt and response, -1 for both if two records are not similar enough.
+
+    curate.kernels.cluster.represent says when they are. ``words`` and ``symbols`` are tables for the sets of
+    ``one``, filled at need: behind the similarities come the stamps of their slots, 0 while they are not filled.
+    """
+    last = bounds.shape[1] - 1  # 2, or 4 if symbols must be similar too
+    words_mask = _mask(bounds[one, 2] - bounds[one, 0])
+    if words_today == 0:
+        words_today = _fill(hashes, bounds[one, 0], bounds[one, 2], words, words_mask)
+    # The response, where templated records differ, goes first.
+    response = _jaccard(hashes, bounds, one, other, 1, threshold, words, words_today, words_mask)
+    if response < 0:
+        return -1.0, -1.0, words_today, symbols_today
+    prompt = _jaccard(hashes, bounds, one, other, 0, threshold, words, words_today, words_mask)
+    if prompt < 0:
+        return -1.0, -1.0, words_today, symbols_today
+    if last > 2:
+        symbols_mask = _mask(bounds[one, last] - bounds[one, 2])
+        if symbols_today == 0:
+            symbols_today = _fill(hashes, bounds[one, 2], bounds[one, last], symbols, symbols_mask)
+        if not _similar_symbols(
+            hashes, bounds, one, other, threshold, short, symbols, symbols_today, symbols_mask
+        ):
+            return -1.0, -1.0, words_today, symbols_today
+    return prompt, response, words_today, symbols_today
+
+
 @kernel
 def represent(
     records: Array, starts: Array, entries: Array, first: Array, joined: Array, kept: Array,
@@ -225,19 +262,16 @@ def represent(
     bucket b, ``joined[b]`` records are kept so far: kept[first[b]:first[b] + joined[b]] has each one's number
     and how many shingles it has. ``words`` and ``symbols`` are tables that hold the sets of the record at hand.
     """
-    last = bounds.shape[1] - 1  # 2, or 4 if symbols must be similar too
     share = threshold / (1.0 + threshold)  # of both sizes together: what two similar sets have in common
     for number in range(len(records)):
         record = records[number]
         kept_by[record] = -1
         size = bounds[record, 2] - bounds[record, 0]
         words_today, symbols_today = np.uint32(0), np.uint32(0)
-        words_mask, symbols_mask = _mask(size), _mask(bounds[record, last] - bounds[record, 2])
         best = 0.0
         for entry in range(starts[record], starts[record + 1]):
             bucket = entries[entry]
             behind = first[bucket] + joined[bucket]
-            counts[0] += min(window, joined[bucket])
             skipped[bucket] += max(0, joined[bucket] - window)
             for place in range(behind - 1, max(first[bucket], behind - window) - 1, -1):
                 # Prompt and response taken together: if both are similar, so is their union.
@@ -245,32 +279,27 @@ def represent(
                 needed = share * (size + other_size) - 1e-6
                 if min(size, other_size) < needed:
                     continue
-                if not _may_share(bitmaps, record, bitmaps, other, size, other_size, needed):
+                if not may_share(bitmaps, record, bitmaps, other, size, other_size, needed):
                     continue
                 if met[other] == record:
                     continue
                 met[other] = record
-                counts[1] += 1
-                if words_today == 0:
-                    words_today = _fill(hashes, bounds[record, 0], bounds[record, 2], words, words_mask)
-                # The response, where templated records differ, goes first.
-                response = _jaccard(
-                    hashes, bounds, record, other, 1, threshold, words, words_today, words_mask
+                counts[0] += 1
+                prompt, response, words_today, symbols_today = similarities(
+                    hashes,
+                    bounds,
+                    record,
+                    other,
+                    threshold,
+                    short,
+                    words,
+                    words_today,
+                    symbols,
+                    symbols_today,
                 )
-                if response < 0:
-                    continue
-                prompt = _jaccard(hashes, bounds, record, other, 0, threshold, words, words_today, words_mask)
                 if prompt < 0:
                     continue
-                if last > 2 and symbols_today == 0:
-                    symbols_today = _fill(
-                        hashes, bounds[record, 2], bounds[record, last], symbols, symbols_mask
-                    )
-                if last > 2 and not _similar_symbols(
-                    hashes, bounds, record, other, threshold, short, symbols, symbols_today, symbols_mask
-                ):
-                    continue
-                counts[2] += 1
+                counts[1] += 1
                 new = min(prompt, response)
                 if kept_by[record] < 0 or new > best or (new == best and other < kept_by[record]):
                     kept_by[record], best = other, new

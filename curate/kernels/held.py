@@ -6,22 +6,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from curate.kernels.compare import _fill, _jaccard, _mask, _may_share, _similar_symbols
+from curate.kernels.compare import draw, may_share, similarities
 from curate.kernels.jit import kernel, part
 
 Array: TypeAlias = Any  # numba sees arrays of many types; the modules that call in state them
 
-_U64 = np.uint64
-_SHIFT, _SIX, _BITS = _U64(54), _U64(6), _U64(63)  # a bit's number is the highest 10 bits of a hash
-
 
 @kernel
-def draw(hashes: Array, bounds: Array, bitmaps: Array) -> None:
+def draw_all(hashes: Array, bounds: Array, bitmaps: Array) -> None:
     """Set in ``bitmaps`` [n, BITMAP], zeros, the bits of the first two sets, as compare.record_sets does."""
     for record in range(len(bounds)):
-        for i in range(bounds[record, 0], bounds[record, 2]):
-            place = hashes[i] >> _SHIFT
-            bitmaps[record, np.int64(place >> _SIX)] |= _U64(1) << (place & _BITS)
+        draw(bitmaps, record, hashes, bounds[record, 0], bounds[record, 2])
 
 
 @part
@@ -54,13 +49,11 @@ def nearest(
     ``skipped`` counts the others by bucket. ``held_by`` gets the number, -1 for none; of equally similar ones
     the first. ``words`` and ``symbols`` are tables that hold the sets of the record at hand.
     """
-    last = bounds.shape[1] - 1
     share = threshold / (1.0 + threshold)
     for record in range(len(held_by)):
         held_by[record] = -1
         size = bounds[record, 2] - bounds[record, 0]
         words_today, symbols_today = np.uint32(0), np.uint32(0)
-        words_mask, symbols_mask = _mask(size), _mask(bounds[record, last] - bounds[record, 2])
         best = 0.0
         for entry in range(starts[record], starts[record + 1]):
             bucket = entries[entry]
@@ -73,25 +66,21 @@ def nearest(
                 if min(size, other_size) < needed or met[other] == record:
                     continue
                 met[other] = record
-                if not _may_share(bitmaps, record, bitmaps, other, size, other_size, needed):
+                if not may_share(bitmaps, record, bitmaps, other, size, other_size, needed):
                     continue
-                if words_today == 0:
-                    words_today = _fill(hashes, bounds[record, 0], bounds[record, 2], words, words_mask)
-                response = _jaccard(
-                    hashes, bounds, record, other, 1, threshold, words, words_today, words_mask
+                prompt, response, words_today, symbols_today = similarities(
+                    hashes,
+                    bounds,
+                    record,
+                    other,
+                    threshold,
+                    short,
+                    words,
+                    words_today,
+                    symbols,
+                    symbols_today,
                 )
-                if response < 0:
-                    continue
-                prompt = _jaccard(hashes, bounds, record, other, 0, threshold, words, words_today, words_mask)
                 if prompt < 0:
-                    continue
-                if last > 2 and symbols_today == 0:
-                    symbols_today = _fill(
-                        hashes, bounds[record, 2], bounds[record, last], symbols, symbols_mask
-                    )
-                if last > 2 and not _similar_symbols(
-                    hashes, bounds, record, other, threshold, short, symbols, symbols_today, symbols_mask
-                ):
                     continue
                 new = min(prompt, response)
                 if held_by[record] < 0 or new > best or (new == best and other < held_by[record]):

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from curate.kernels.chars import SPACE
-from curate.kernels.folding import CONTEXT
+from curate.kernels.folding import ORDERED
 from curate.kernels.jit import kernel, part
 from curate.kernels.lanes import BYTES, copy_plain, high_mask, space_mask, trailing_zeros
 
@@ -33,6 +33,20 @@ def decode(data: Array, i: int, end: int) -> Any:
     for k in range(1, width):
         code = (code << 6) | (np.int64(data[i + k]) & 0x3F)
     return (code, width) if code < 0x110000 else (0, width)
+
+
+@part
+def read_char(data: Array, i: int, end: int, folded: bool, rank: Any, how: Any) -> Any:
+    """Return a character's code point, its width, and its entry in how.pool: 0 if it stays as it is.
+
+    The entry is negative if the text must be folded as a whole (curate.kernels.folding.characters); ``rank`` is
+    the combining class of what stands before. In a text that is ``folded`` already, all stays.
+    """
+    code, width = decode(data, i, end)
+    entry = np.int32(0) if folded else how.entry[code]
+    if entry == ORDERED and how.ranks[code] >= rank:
+        entry = np.int32(0)
+    return code, width, entry
 
 
 @part
@@ -80,12 +94,9 @@ def normalise(
             continue
         stop = i + size
         while i < stop:
-            code, width = decode(data, i, end)
-            entry = np.int32(0) if folded else how.entry[code]
+            code, width, entry = read_char(data, i, end, folded, rank, how)
             if entry < 0:
-                if entry == CONTEXT or how.ranks[code] < rank:
-                    return NEEDS_CONTEXT
-                entry = np.int32(0)
+                return NEEDS_CONTEXT
             rank = how.ranks[code]
             if entry == 0 and how.classes[code] == SPACE:
                 if not blank:

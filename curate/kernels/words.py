@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from curate.kernels.chars import ALONE, BREAK, MARK, SPACE, WORD
-from curate.kernels.folding import CONTEXT
 from curate.kernels.jit import kernel, part
 from curate.kernels.lanes import (
     BYTES,
@@ -23,7 +22,7 @@ from curate.kernels.lanes import (
     trailing_zeros,
     word_mask,
 )
-from curate.kernels.normal import BLANK, FULL, NEEDS_CONTEXT, below, decode
+from curate.kernels.normal import BLANK, FULL, NEEDS_CONTEXT, below, decode, read_char
 
 Array: TypeAlias = Any  # numba sees arrays of many types; the modules that call in state them
 
@@ -125,12 +124,9 @@ def _spell_out(data: Array, start: int, end: int, folded: bool, symbols: bool, h
             n += plain
             rank, state = np.uint8(0), np.int64(how.classes[data[i - 1]])
             continue
-        code, width = decode(data, i, end)
-        entry = np.int32(0) if folded else how.entry[code]
+        code, width, entry = read_char(data, i, end, folded, rank, how)
         if entry < 0:
-            if entry == CONTEXT or how.ranks[code] < rank:
-                return NEEDS_CONTEXT
-            entry = np.int32(0)
+            return NEEDS_CONTEXT
         rank = how.ranks[code]
         if entry == 0:
             n, state = _put(data, i, width, np.int64(how.classes[code]), symbols, state, out, n)

@@ -16,7 +16,7 @@ from curate.kernels import cluster, sets
 from curate.kernels.cluster import Buckets
 from curate.kernels.parts import BITMAP, Sets
 from curate.stage import Engine
-from curate.stages.against import Earlier, Pairs, bucket_of
+from curate.stages.against import Earlier, Pairs
 from curate.stages.index import IndexPart
 
 Ints = npt.NDArray[np.int64]
@@ -103,7 +103,7 @@ def read(table: pa.Table) -> Sets:
         places, _ = _gathered(bounds[:, number], bounds[:, number + 1])
         hashes[places] = view.flatten().to_numpy()
     bitmaps = np.zeros((table.num_rows, BITMAP), np.uint64)
-    held.draw(hashes, bounds, bitmaps)
+    held.draw_all(hashes, bounds, bitmaps)
     return Sets(hashes, bounds, bitmaps)
 
 
@@ -162,7 +162,7 @@ def similar(
     names += copied(earlier.theirs, numbers[ours:] - earlier.records, rule.views, engine, folder)
     shingled = sets.join(folder, names, rule.memory)
     bounds = shingled.bounds
-    members, of, count = shared.members.astype(np.int64), bucket_of(shared), len(shared.ends)
+    members, of, count = shared.members.astype(np.int64), cluster.bucket_of(shared), len(shared.ends)
     is_own = members < ours
     starts = np.zeros(ours + 1, np.int64)
     np.cumsum(np.bincount(members[is_own], minlength=ours), out=starts[1:])

@@ -126,10 +126,10 @@ class Earlier:
         if not self.indexes:
             return Buckets(found.members[:0], found.ends[:0]), found
         own = found.members < self.records
-        of = bucket_of(found)
+        of = cluster.bucket_of(found)
         ours = np.bincount(of[own], minlength=len(found.ends))
         both = (ours > 0) & (ours < np.diff(found.ends, prepend=0))
-        return selected(found, both[of]), cluster.merge([selected(found, own & (ours > 1)[of])])
+        return cluster.selected(found, both[of]), cluster.merge([cluster.selected(found, own, 2)])
 
     def left(self, found: Buckets, held: Pairs) -> Buckets:
         """Return the run's buckets without the records that a release holds."""
@@ -137,9 +137,7 @@ class Earlier:
             return found
         gone = np.zeros(self.records, bool)
         gone[held.record] = True
-        stays, of = ~gone[found.members], bucket_of(found)
-        enough = np.bincount(of[stays], minlength=len(found.ends)) > 1
-        return cluster.merge([selected(found, stays & enough[of])])
+        return cluster.merge([cluster.selected(found, ~gone[found.members], 2)])
 
     def equal(self, met: Buckets, hashed: Callable[[Ints], Hashes]) -> Pairs:
         """Return which of the run's records in these buckets a release has too.
@@ -195,17 +193,6 @@ class Earlier:
             for index, count in zip(self.indexes, counts, strict=True)
         ]
         return Held(pa.table(arrays, schema=DECISIONS), census.file, census.files, releases)
-
-
-def bucket_of(found: Buckets) -> Ints:
-    """Return of each member the number of its bucket."""
-    return np.repeat(np.arange(len(found.ends)), np.diff(found.ends, prepend=0))
-
-
-def selected(found: Buckets, members: npt.NDArray[np.bool_]) -> Buckets:
-    """Return the chosen members' buckets; what is left empty is none."""
-    sizes = np.bincount(bucket_of(found)[members], minlength=len(found.ends))
-    return Buckets(found.members[members], np.cumsum(sizes[sizes > 0]))
 
 
 def _ids(parts: Sequence[Any], records: Ints) -> pa.ChunkedArray:

@@ -149,8 +149,8 @@ class MinHash:
         """Find, verify and cluster.
 
         Holds about 30 bytes per record, or what ``sketches.memory`` allows if that is less, then per candidate
-        (a record that shares a band key with another) some 200 bytes; the candidates' shingle sets lie in a
-        mapped file, 8 bytes per different shingle.
+        (a record that shares a band key with another and passes the screen) some 400 bytes and its shingle
+        sets, 8 bytes per different shingle: in memory up to a quarter of that budget, else in a mapped file.
         """
         parts = sketches.parts
         records = sum(part.table(["_row"]).num_rows for part in parts)
