@@ -67,7 +67,7 @@ def test_every_language_tells_its_own_examples_from_its_neighbours() -> None:
 
 
 def test_the_table_names_every_language_of_the_engine_once() -> None:
-    from curate.stages._langdetect import profiles
+    from curate.stages.detectors.langdetect import profiles
 
     listed = [code for rule in PACK.rules for code in rule.data["engines"]["langdetect"]]
     assert sorted(listed) == sorted(profiles().codes)
@@ -107,7 +107,7 @@ def langdetect_itself(text: str, impossible: frozenset[str] = frozenset()) -> di
 
 
 def same_as_langdetect(text: str, impossible: frozenset[str] = frozenset()) -> bool:
-    from curate.stages._langdetect import probabilities
+    from curate.stages.detectors.langdetect import probabilities
 
     ours = {code: share for code, share in probabilities(text, impossible).items() if share > 0.1}
     return ours == pytest.approx(langdetect_itself(text, impossible), rel=1e-9)

@@ -107,10 +107,10 @@ def test_default_kinds_are_those_of_no_country_and_of_the_named_ones() -> None:
 def fast(text: str, kinds: tuple[str, ...]) -> list[Any]:
     from presidio_analyzer import EntityRecognizer
 
-    from curate.stages import _presidio
+    from curate.stages.finders import patterns
 
     scanner, _ = pii._scanner(kinds)
-    return _presidio.found(EntityRecognizer.remove_duplicates(scanner.scan(text)))
+    return patterns.found(EntityRecognizer.remove_duplicates(scanner.scan(text)))
 
 
 def plain(text: str, kinds: tuple[str, ...]) -> list[Any]:

@@ -16,6 +16,7 @@ class Span(NamedTuple):
     end: int
     type: str
     score: float
+    recognizer: str = ""  # what found it
 
 
 class Edit(NamedTuple):

@@ -266,12 +266,12 @@ def _cut(text: str, size: int) -> str:
 
 def _detect(prose: str, engine: Engine) -> tuple[str, float] | None:
     """Return the likeliest language and its probability; ties go to the first code."""
-    from curate.stages import _langdetect
+    from curate.stages.detectors import langdetect
 
     table = _table(engine)
     lacking = [codes for codes, letter in table.needs if not letter.search(prose)]
     found: dict[str, float] = {}
-    for code, share in _langdetect.probabilities(prose, frozenset().union(*lacking)).items():
+    for code, share in langdetect.probabilities(prose, frozenset().union(*lacking)).items():
         if share > 0.001:  # the likeliest of 55 has more
             iso = table.codes[code]
             found[iso] = found.get(iso, 0.0) + share

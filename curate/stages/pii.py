@@ -28,7 +28,7 @@ from curate.errors import RecipeError
 from curate.kernels.spans import Edit, Span, replace, resolve, trace_back
 from curate.record import Batch, content, kind, turns
 from curate.stage import Decision, StageOptions, Verdict
-from curate.stages._lookalikes import Exceptions
+from curate.stages.finders.lookalikes import Exceptions
 
 Operator = Literal["replace", "mask", "hash"]
 COUNTS = pa.list_(pa.struct([("type", pa.string()), ("count", pa.int32())]))
@@ -255,12 +255,12 @@ def default_kinds(countries: Sequence[str]) -> tuple[str, ...]:
 @lru_cache(maxsize=32)
 def _scanner(kinds: tuple[str, ...]) -> tuple[Any, Mapping[str, Exceptions]]:
     """Return the scanner for these kinds and what each kind leaves out, made once per process."""
-    from curate.stages import _presidio
+    from curate.stages.finders import patterns
 
-    _presidio.go_offline()
-    _presidio.heed_timeouts()
+    patterns.go_offline()
+    patterns.heed_timeouts()
     chosen = [rules.load("pii").rule(name) for name in kinds]
-    scanner = _presidio.Scanner([{"id": rule.id, **rule.data} for rule in chosen])
+    scanner = patterns.Scanner([{"id": rule.id, **rule.data} for rule in chosen])
     return scanner, {rule.id: Exceptions.of(rule.data.get("except", {})) for rule in chosen}
 
 

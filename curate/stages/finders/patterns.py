@@ -1,7 +1,7 @@
 """presidio-analyzer without a model and without the network, and a faster way to the same results.
 
 Presidio runs every recognizer over the whole text and tokenises it for context words, found or not. The fast
-way runs a recognizer only on windows of the text (:mod:`curate.stages._windows`), or not at all where its own
+way runs a recognizer only on windows of the text (:mod:`curate.stages.finders.windows`), or not at all where its own
 scores lie below its threshold and the text has none of its context words, and looks for context words only
 around what was found. :meth:`Scanner.plain` is presidio's own path, the twin that the tests hold
 :meth:`Scanner.scan` against.
@@ -29,7 +29,7 @@ from presidio_analyzer.context_aware_enhancers import ContextAwareEnhancer, Lemm
 from presidio_analyzer.nlp_engine import NlpArtifacts, NlpEngine
 from spacy.lang.en.stop_words import STOP_WORDS
 
-from curate.stages._windows import NARROW, Narrow, Reader
+from curate.stages.finders.windows import NARROW, Narrow, Reader
 
 LANGUAGE = "en"  # presidio's name for the one set of recognizers in use; the text may be in any language
 REACH = 2000  # characters within which context words are looked for
