@@ -9,8 +9,10 @@ import unicodedata
 
 from curate import __version__
 
-# Libraries whose version can change a release's bytes.
+# Libraries whose version can change a release's bytes. Those of extras are told by the stage that uses them, in its
+# fingerprint: what is installed and not used makes no difference.
 _LIBRARIES = (
+    "detect-secrets",
     "langdetect",
     "license-expression",
     "numba",
@@ -19,7 +21,12 @@ _LIBRARIES = (
     "phonenumbers",
     "polars",
     "presidio-analyzer",
+    "py3langid",
     "pyarrow",
+    "pycld2",
+    "regex",
+    "spacy",
+    "tldextract",
     "zstandard",
 )
 

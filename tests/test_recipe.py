@@ -367,7 +367,7 @@ def test_two_sources_need_two_names(tmp_path: Path) -> None:
 
 def test_yaml_1_2_reads_no_as_a_word(tmp_path: Path) -> None:
     loaded = recipe.load(_write(tmp_path, GOOD.replace("  - exact", "  - language: {allow: [en, no]}")))
-    assert loaded.stages[0].resolved()["options"]["allow"] == ["en", "no"]
+    assert loaded.stages[0].resolved()["options"]["allow"] == ["en", "no", "nn"]
 
 
 def test_merge_keys_bring_what_is_not_written_and_keep_their_lines(tmp_path: Path) -> None:

@@ -20,10 +20,12 @@ def measure(folder: Path) -> dict[str, Any]:
             tables = scan_parquet(folder.glob(f"{name}/part-*.parquet"))
             connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {tables}")
         removed = pq.read_schema(next(folder.glob("removed/part-*.parquet")))
-        judged = removed.field(CURATE).type.field("facts").type.get_field_index("language") >= 0
+        facts = {field.name for field in removed.field(CURATE).type.field("facts").type}
+        judged = "language" in facts
         return {
             "licenses": query(connection, _LICENSES),
             "languages": query(connection, _LANGUAGES if judged else _LANGUAGES_KEPT),
+            **({"languages_untold": query(connection, _UNTOLD)} if "language_mixed" in facts else {}),
             "edits": query(connection, _EDITS),
             "edited_records": query(connection, "SELECT count(edits) AS n FROM records")[0]["n"],
         }
@@ -45,6 +47,16 @@ _LANGUAGES = """
 _LANGUAGES_KEPT = """
     SELECT source, language, count(*) AS before, count(*) AS after FROM records
     WHERE language IS NOT NULL GROUP BY source, language ORDER BY source, before DESC, language
+"""
+_UNTOLD = """
+    SELECT source, count(*) AS judged, count(*) FILTER (language = 'und') AS undetermined,
+        count(*) FILTER (language = 'zxx') AS not_linguistic, count(*) FILTER (mixed) AS mixed,
+        count(*) FILTER (mixed AND kept) AS mixed_kept
+    FROM (
+        SELECT source, language, language_mixed AS mixed, true AS kept FROM records
+        UNION ALL
+        SELECT source, curate.facts.language, curate.facts.language_mixed, false FROM removed
+    ) WHERE language IS NOT NULL GROUP BY source ORDER BY source
 """
 _EDITS = """
     SELECT source, edit.reason AS reason, count(*) AS records, sum(edit.count)::BIGINT AS edits

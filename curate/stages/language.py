@@ -1,121 +1,97 @@
 """language: what language a record is in, and whether the recipe wants it.
 
-The text that is judged is the first thousand characters of natural language: code blocks, web and e-mail
-addresses and tokens with digits or code signs are left out first, since no detector knows code from Danish,
-and every word counts once, since the one word that a sum repeats line by line would drown the others. Of a
-conversation the response decides, because it is what the model learns to say. A response too short to tell
-(fewer than :data:`ENOUGH` letters) or not told for :data:`SURE` is judged together with its prompt, so that
-``42`` to an English question is English. Where even that is too little, the language is undetermined: ``und``.
+The text that is judged is the first 600 characters of natural language (:mod:`curate.kernels.prose`): code
+blocks, web and e-mail addresses and tokens with digits or code signs are left out first, since no detector
+knows code from Danish, and every word counts once, since the one word that a sum repeats line by line would
+drown the others. Of a conversation the response decides, because it is what the model learns to say. A response
+too short to tell or not told for sure is judged together with its prompt, so that ``42`` to an English question
+is English (:mod:`curate.stages._telling`). Where even that is too little, the language is undetermined: ``und``,
+or ``zxx`` where most of a longer text is no language at all: tables, identifiers, code.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, ClassVar, Literal, NamedTuple
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from curate import rules
-from curate.record import Batch, prompts_and_responses
+from curate.errors import RecipeError
+from curate.record import MESSAGES, Batch
 from curate.stage import Action, Decision, StageOptions, Verdict
+from curate.stages import detectors
+from curate.stages._telling import Part, Record, tell
+from curate.stages.detectors import NOT_LINGUISTIC, UNDETERMINED, Engine
+from curate.stages.detectors.known import Known, known
+from curate.stages.detectors.notes import about, versions
 
-Engine = Literal["langdetect"]
-Unsure = Literal["keep", "quarantine", "drop"]
+Unsure: TypeAlias = Literal["keep", "quarantine", "drop"]
+Mixed: TypeAlias = Literal["keep", "flag", "quarantine", "drop"]
+Wanted: TypeAlias = tuple[str, ...] | Literal["any"]
 
-SIZE = 1000
-"""Characters that are judged. Measured on 71 languages and English documents, langdetect loses at most 0.1
-point of accuracy from 600 characters on, and its time grows with the text."""
-READ = 8 * SIZE  # characters searched for those SIZE characters of natural language
-
-ENOUGH = 80
-"""Letters from which a response decides alone. Below, langdetect takes short English lists of names for other
-languages: on 8,300 English instruction records 1.0 % of responses at 40 letters, 0.5 % at 80."""
-SURE = 0.9
-"""Confidence from which a response decides alone. langdetect is either sure (over 0.999) or torn between its
-seven trials (0.43, 0.57, 0.71, 0.86); of 8,792 English sums with their working, 20 were torn or wrong by their
-response as it stood, 3 by its words taken once, and none with the prompt."""
-LEAST = 20
-"""Letters below which no language is told: accuracy falls from 0.95 at 28 letters over 0.87 at 20 to 0.77 at
-12 (word pairs and sentences in 50 languages)."""
-NATURAL = 0.6
-"""Least share of the letters that must remain when code-like tokens are left out. Half of all responses that
-are code lie below 0.5, 95 % of prose lies above 0.93."""
-
-_FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-# Runs of ASCII characters: web addresses, and such with a sign of code, of an e-mail address or a number in them.
-# The match starts where the run does, or the search would be quadratic.
-_ADDRESS = re.compile(r"(?:https?://|www\.)[!-~]+")
-_CODE_LIKE = re.compile(r"(?<![!-~])[!-~]*[=<>{}\[\]()_\\/|*+#$^~@&%`;0-9][!-~]*")
-_PUNCTUATION = ".,;:!?\"'\u2019\u201c\u201d-\u2013\u2014"
-_LETTERS = re.compile(r"[^\W\d_]+")
-# Scripts that say more per letter than Latin, and how much more: those written without vowels or with vowel
-# signs (Hebrew to Sinhala), and those of syllables and words (Thai to Myanmar, Khmer, kana, Han, Hangul).
-_DENSE = (
-    (2, re.compile("[\u0590-\u0dff]")),
-    (4, re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")),
+_LIST = "must be a list of language codes, such as [en, fr], or any; is {!r}"
+FACTS = pa.schema(
+    [
+        ("language", pa.string()),
+        ("language_score", pa.float64()),
+        ("language_share", pa.float64()),
+        ("language_mixed", pa.bool_()),
+        ("language_second", pa.string()),
+        ("language_second_share", pa.float64()),
+        ("language_turns", pa.list_(pa.string())),
+        ("language_prompt", pa.string()),
+        ("language_prompt_score", pa.float64()),
+        ("language_response", pa.string()),
+        ("language_response_score", pa.float64()),
+    ]
 )
 
 
-class Guess(NamedTuple):
-    """What was found out about one record."""
-
-    language: str  # ISO 639-1, or und
-    confidence: float | None  # 0 to 1, null for und
-    letters: int  # natural letters found, dense scripts weighted
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """rules/languages.yaml, as one engine needs it."""
-
-    names: Mapping[str, str]  # ISO code → English name
-    aliases: Mapping[str, str]  # every accepted spelling, lower-case → ISO code
-    codes: Mapping[str, str]  # the engine's code → ISO code
-    needs: tuple[tuple[frozenset[str], re.Pattern[str]], ...]  # engine codes, a letter that they cannot lack
-    undetermined: str
-
-
-@lru_cache(maxsize=4)
-def _table(engine: Engine) -> _Table:
-    pack = rules.load("languages")
-    known = [rule for rule in pack.rules if engine in rule.data["engines"]]
-    return _Table(
-        names={rule.id: rule.data["name"] for rule in known},
-        aliases={a.lower(): rule.id for rule in known for a in (rule.id, *rule.data.get("aliases", ()))},
-        codes={code: rule.id for rule in known for code in rule.data["engines"][engine]},
-        needs=tuple(
-            (frozenset(rule.data["engines"][engine]), re.compile(rule.data["needs"]))
-            for rule in known
-            if "needs" in rule.data
-        ),
-        undetermined=pack.data["undetermined"],
-    )
-
-
 class Language:
-    """Names each record's language; removes what the recipe does not allow.
+    """Names each record's language, its parts' and its turns'; removes what the recipe does not allow.
 
-    Facts: ``language`` (ISO 639-1 code or und), ``language_score`` (the detector's confidence, null for und).
+    Facts (all null where nothing is told, but ``language``, which then is und or zxx):
+
+    * ``language``, ``language_score``: the record's language, the detector's confidence.
+    * ``language_share``: of the natural letters that were read in turns that are told for sure, those in it.
+    * ``language_second``, ``language_second_share``: the next language, if enough of it was read to tell;
+      ``language_mixed``: whether its share reaches ``mixed``.
+    * ``language_turns``: of every turn, und where none is told with ``min_confidence``, or zxx.
+    * ``language_prompt``, ``language_response`` and their ``_score``: of each part alone, null where the record
+      has none. A document is all response.
     """
 
     name: ClassVar[str] = "language"
-    version: ClassVar[str] = "2"
-    rules: ClassVar[tuple[str, ...]] = ("languages",)
+    version: ClassVar[str] = "3"
+    rules: ClassVar[tuple[str, ...]] = ("function_words", "languages")
 
     class Options(StageOptions):
         """Which languages stay."""
 
-        engine: Engine = Field("langdetect", description="the detector")
-        allow: tuple[str, ...] | None = Field(
+        engine: Engine = Field(
+            "cascade",
+            description="the detector: cascade (CLD2, then py3langid), langdetect, or one of an extra: lid176 "
+            "(model CC-BY-SA-3.0), lingua (for short texts; 1.3 GB per worker), fasttext (any model, by its path)",
+        )
+        model: str | None = Field(
             None,
-            min_length=1,
-            description='ISO 639-1 codes that stay, e.g. [en, "no"]; none given: every language stays',
+            validate_default=True,
+            description="file of engine fasttext's model, such as GlotLID, relative to the recipe's folder",
+        )
+        allow: Wanted = Field(
+            "any", description='languages of records that stay, as ISO 639 codes, e.g. [en, "no"], or any'
+        )
+        prompt: Wanted = Field(
+            "any",
+            description="languages of prompts that stay, or any; a prompt that cannot be told stays",
+        )
+        response: Wanted = Field(
+            "any",
+            description="languages of responses that stay, or any; a response that cannot be told stays",
         )
         min_confidence: float = Field(
             0.5,
@@ -132,86 +108,130 @@ class Language:
             "quarantine",
             description="what becomes of records below min_confidence: keep (flagged), quarantine, drop",
         )
+        mixed: float = Field(
+            0.2, gt=0.0, le=0.5, description="share of a second language from which a record is mixed"
+        )
+        mixed_action: Mixed = Field(
+            "keep",
+            description="what becomes of mixed records, such as translations: keep (told in records/ alone), flag, "
+            "quarantine, drop",
+        )
 
-        @field_validator("allow", mode="before")
+        _beside: Path = PrivateAttr(default=Path())
+
+        @field_validator("model")
         @classmethod
-        def _known(cls, value: object, info: Any) -> object:
+        def _fits_engine(cls, value: str | None, info: ValidationInfo) -> str | None:
+            engine = info.data.get("engine")
+            if engine == "fasttext" and value is None:
+                raise ValueError(
+                    "engine fasttext needs a model; allowed: a fastText model's file, relative to the recipe's "
+                    "folder; add 'model: …'"
+                )
+            if engine not in ("fasttext", None) and value is not None:
+                raise ValueError(
+                    f"found {value!r} with engine {engine}; only engine fasttext takes one; take it out"
+                )
+            return value
+
+        @field_validator("allow", "prompt", "response", mode="before")
+        @classmethod
+        def _known(cls, value: object, info: ValidationInfo) -> object:
+            if value is None or value == "any":
+                return "any"
             if not isinstance(value, (list, tuple)):
-                if value is None:
-                    return None
-                raise ValueError(f"must be a list of language codes, such as [en, fr]; is {value!r}")
-            engine = info.data.get("engine", "langdetect")
-            return tuple(dict.fromkeys(language_code(code, engine) for code in value))
+                raise ValueError(_LIST.format(value))
+            if not value:
+                raise ValueError("found no language; allowed: at least 1, or any; add one, or take it out")
+            if "engine" not in info.data or "model" not in info.data:
+                return tuple(map(str, value))  # what is wrong with these is told already
+            try:
+                able = _able(info.data["engine"], _file(info.data["model"], _folder(info)))
+            except RecipeError:  # told by the fingerprint
+                return tuple(map(str, value))
+            return tuple(dict.fromkeys(code for wanted in value for code in able.meant(wanted)))
+
+        @model_validator(mode="after")
+        def _knows_its_folder(self, info: ValidationInfo) -> Language.Options:
+            self._beside = _folder(info)
+            return self
+
+        def file(self) -> Path | None:
+            """Return the path of engine fasttext's model."""
+            return _file(self.model, self._beside)
+
+        def fingerprint(self) -> str | None:
+            """Return the hash of the model and the version of the extra in use; null for what always is installed.
+
+            Raises MissingExtra, and RecipeError for a file that is no model.
+            """
+            return versions(self.engine, self.file())
+
+        def notes(self) -> list[str]:
+            """Return how good the engine is, what it can tell, and the licenses of its models."""
+            return about(self.engine, self.file())
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
     def judge(self, batch: Batch) -> Verdict:
         """Answer for every record of the batch."""
-        prompts, responses = prompts_and_responses(batch)
-        guesses = [identify(*pair, self.options.engine) for pair in zip(prompts, responses, strict=True)]
-        facts = pa.record_batch(
-            {
-                "language": pa.array([guess.language for guess in guesses], pa.string()),
-                "language_score": pa.array([guess.confidence for guess in guesses], pa.float64()),
-            }
-        )
-        found = (self._decide(row, guess) for row, guess in enumerate(guesses))
-        return Verdict.of(batch.num_rows, [decision for decision in found if decision], facts=facts)
+        records = tell(batch, self.options.engine, self.options.file())
+        mixed = [self._is_mixed(record) for record in records]
+        decisions = [
+            decision
+            for row, record in enumerate(records)
+            for decision in self._decide(row, record, bool(mixed[row]))
+        ]
+        facts = _facts(records, mixed, self.options.min_confidence)
+        return Verdict.of(batch.num_rows, decisions, facts=facts)
 
-    def _decide(self, row: int, guess: Guess) -> Decision | None:
+    def _is_mixed(self, record: Record) -> bool | None:
+        if record.share is None:
+            return None
+        return record.second_share is not None and record.second_share >= self.options.mixed
+
+    def _decide(self, row: int, record: Record, is_mixed: bool) -> Iterator[Decision]:
         options = self.options
-        if guess.confidence is None:
-            return Decision(
-                row, _action(options.unsure), "language/undetermined", None, {"letters": guess.letters}
+        if record.confidence is None:
+            kind = "not-linguistic" if record.language == NOT_LINGUISTIC else "undetermined"
+            yield Decision(
+                row, _action(options.unsure), f"language/{kind}", None, {"letters": record.letters}
             )
-        evidence: dict[str, Any] = {"language": guess.language, "confidence": guess.confidence}
-        if guess.confidence < options.min_confidence:
-            evidence["min_confidence"] = options.min_confidence
+            return
+        told = Part(record.language, record.confidence)
+        if record.confidence < options.min_confidence:
+            evidence = _evidence(told, min_confidence=options.min_confidence)
             action = _action(options.low_confidence)
-            return Decision(row, action, "language/low-confidence", guess.confidence, evidence)
-        if options.allow is not None and guess.language not in options.allow:
-            evidence["allow"] = list(options.allow)
-            return Decision(row, "drop", "language/not-allowed", guess.confidence, evidence)
-        return None
+            yield Decision(row, action, "language/low-confidence", record.confidence, evidence)
+        elif not self._stays(told, options.allow):
+            evidence = _evidence(told, allow=list(options.allow))
+            yield Decision(row, "drop", "language/not-allowed", record.confidence, evidence)
+        for name, part, wanted in (
+            ("prompt", record.prompt, options.prompt),
+            ("response", record.response, options.response),
+        ):
+            if not self._stays(part, wanted):
+                evidence = _evidence(part, allow=list(wanted))
+                yield Decision(row, "drop", f"language/{name}-not-allowed", part.confidence, evidence)
+        if is_mixed and options.mixed_action != "keep":
+            evidence = {"language": record.language, "second": record.second, "mixed": options.mixed}
+            yield Decision(row, options.mixed_action, "language/mixed", record.second_share, evidence)
+
+    def _stays(self, part: Part, wanted: Wanted) -> bool:
+        if wanted == "any" or part.confidence is None or part.confidence < self.options.min_confidence:
+            return True
+        return part.language in wanted
 
 
-def identify(prompt: str, response: str, engine: Engine = "langdetect") -> Guess:
-    """Return the language of a record: of its response if that is long enough, else of prompt and response.
-
-    Where a long response is code, the prompt alone may tell. A document is all response and has no prompt.
-    The confidence is rounded to six places: further ones depend on the machine's rounding.
-    """
-    most = 0
-    torn: Guess | None = None
-    for text, least, sure in _candidates(prompt, response):
-        prose, letters, natural = _prose(text)
-        most = max(most, letters)
-        if letters >= least and natural >= NATURAL and (found := _detect(prose, engine)):
-            guess = Guess(found[0], found[1], letters)
-            if found[1] >= sure:
-                return guess
-            torn = torn or guess
-    return torn or Guess(_table(engine).undetermined, None, most)
-
-
-def language_code(code: object, engine: Engine = "langdetect") -> str:
-    """Return the ISO 639-1 code that is meant. Raises ValueError, with the nearest, for an unknown one."""
-    table = _table(engine)
-    if isinstance(code, bool):
-        raise ValueError(
-            f'{str(code).lower()} is not a language code; for Norwegian write "no", in quotes: recipes are '
-            "YAML 1.2, where a bare no is text, but YAML 1.1 tools turn it into false"
-        )
-    wanted = str(code).strip().lower()
-    if wanted in table.aliases:
-        return table.aliases[wanted]
-    by_name = {name.lower(): iso for iso, name in table.names.items()}
-    near = table.aliases.get(re.split(r"[-_]", wanted)[0])  # en for en-US
-    for name in difflib.get_close_matches(wanted, by_name, n=1):  # en for English
-        near = near or by_name[name]
-    hint = f"did you mean {near!r}? " if near else ""
-    raise ValueError(f"{engine} cannot detect {code!r}; {hint}it knows {', '.join(table.names)}")
+def identify(prompt: str, response: str, engine: Engine = "cascade") -> Record:
+    """Return what is told of one record; a document is all response and has no prompt."""
+    content = pa.array([response], pa.string())
+    if prompt:
+        talk = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        content = pa.array([talk], MESSAGES)
+    name = "messages" if prompt else "text"
+    return tell(pa.record_batch({name: content}), engine)[0]
 
 
 def matches(rule: rules.Rule, example: str) -> bool:
@@ -219,67 +239,52 @@ def matches(rule: rules.Rule, example: str) -> bool:
     return identify("", example).language == rule.id
 
 
-def _candidates(prompt: str, response: str) -> Iterator[tuple[str, int, float]]:
-    """Yield what may tell the language, best first, each with the letters and the confidence that it takes."""
-    if prompt:
-        yield response, ENOUGH, SURE
-        yield f"{prompt}\n\n{response}", LEAST, 0.0
-        yield prompt, LEAST, 0.0
-    else:
-        yield response, LEAST, 0.0
+def _facts(records: Sequence[Record], mixed: Sequence[bool | None], min_confidence: float) -> pa.RecordBatch:
+    columns: Sequence[list[Any]] = (
+        [record.language for record in records],
+        [record.confidence for record in records],
+        [record.share for record in records],
+        list(mixed),
+        [record.second for record in records],
+        [record.second_share for record in records],
+        [[_turn(turn, min_confidence) for turn in record.turns] for record in records],
+        [record.prompt.language for record in records],
+        [record.prompt.confidence for record in records],
+        [record.response.language for record in records],
+        [record.response.confidence for record in records],
+    )
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, FACTS, strict=True)]
+    return pa.record_batch(arrays, schema=FACTS)
 
 
-def _prose(text: str) -> tuple[str, int, float]:
-    """Return the text's natural language, cut to SIZE; its letters, weighted; their share of all letters."""
-    text = _ADDRESS.sub(" ", _FENCED.sub(" ", _cut(text, READ)))
-    prose = _CODE_LIKE.sub(" ", text)
-    letters, all_letters = _weight(prose), _weight(text)
-    prose = _once(_cut(prose, SIZE))
-    if sum(map(str.isupper, prose)) > sum(map(str.islower, prose)):
-        prose = prose.lower()  # detectors skip words in capitals as if they were abbreviations
-    return prose, letters, letters / max(all_letters, 1)
+def _turn(turn: Part, min_confidence: float) -> str | None:
+    """Return a turn's language, which has no score beside it: undetermined where that would be too low."""
+    if turn.confidence is not None and turn.confidence < min_confidence:
+        return UNDETERMINED
+    return turn.language
 
 
-def _once(text: str) -> str:
-    """Return the text's words in order, each at its first place alone; scripts without spaces stay as they are."""
-    words: dict[str, str] = {}
-    for word in text.split():
-        words.setdefault(word.strip(_PUNCTUATION).lower(), word)
-    return " ".join(words.values())
-
-
-def _weight(text: str) -> int:
-    letters = "".join(_LETTERS.findall(text))
-    if letters.isascii():
-        return len(letters)
-    return len(letters) + sum((worth - 1) * len(script.findall(letters)) for worth, script in _DENSE)
-
-
-def _cut(text: str, size: int) -> str:
-    """Return at most the first size characters; a letter is not parted from the marks that follow it."""
-    if len(text) <= size:
-        return text
-    while size and unicodedata.category(text[size]).startswith("M"):
-        size -= 1
-    return text[:size]
-
-
-def _detect(prose: str, engine: Engine) -> tuple[str, float] | None:
-    """Return the likeliest language and its probability; ties go to the first code."""
-    from curate.stages.detectors import langdetect
-
-    table = _table(engine)
-    lacking = [codes for codes, letter in table.needs if not letter.search(prose)]
-    found: dict[str, float] = {}
-    for code, share in langdetect.probabilities(prose, frozenset().union(*lacking)).items():
-        if share > 0.001:  # the likeliest of 55 has more
-            iso = table.codes[code]
-            found[iso] = found.get(iso, 0.0) + share
-    if not found:
-        return None
-    best = min(found, key=lambda iso: (-found[iso], iso))
-    return best, round(min(found[best], 1.0), 6)
+def _evidence(part: Part, **more: Any) -> dict[str, Any]:
+    return {"language": part.language, "confidence": part.confidence, **more}
 
 
 def _action(unsure: Unsure) -> Action:
     return "flag" if unsure == "keep" else unsure
+
+
+def _folder(info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("folder", ".")).absolute()
+
+
+def _file(model: str | None, beside: Path) -> Path | None:
+    return None if model is None else beside / os.path.expanduser(model)  # noqa: PTH111 an unknown ~user stays
+
+
+def _able(engine: Engine, model: Path | None) -> Known:
+    if model is None:
+        return known(engine)
+    from curate.stages.detectors.fasttext import FastText
+
+    found = detectors.load(engine, model)
+    assert isinstance(found, FastText)
+    return found.known
