@@ -13,18 +13,33 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from curate.demo.starter import init
     from curate.recipe import schema
-    from curate.release import Release, datasheet, diff, explain, load, plan, run
+    from curate.release import Release, audit, datasheet, diff, explain, load, plan, run
+    from curate.unseal import reveal
 
-__all__ = ["Release", "datasheet", "diff", "explain", "init", "load", "plan", "run", "schema"]
+__all__ = [
+    "Release",
+    "audit",
+    "datasheet",
+    "diff",
+    "explain",
+    "init",
+    "load",
+    "plan",
+    "reveal",
+    "run",
+    "schema",
+]
 
 _WHERE = {
     "Release": "curate.release",
+    "audit": "curate.release",
     "datasheet": "curate.release",
     "diff": "curate.release",
     "explain": "curate.release",
     "init": "curate.demo.starter",
     "load": "curate.release",
     "plan": "curate.release",
+    "reveal": "curate.unseal",
     "run": "curate.release",
     "schema": "curate.recipe",
 }

@@ -148,6 +148,47 @@ def datasheet(out: Out, as_json: Json = False) -> None:
         typer.echo(f"wrote {path}")
 
 
+@app.command()
+def audit(
+    out: Out,
+    form: Annotated[Path, typer.Argument(help="A filled-in copy of OUT/audit/pii-sample.jsonl.")],
+    as_json: Json = False,
+) -> None:
+    """Take in what a person found in the sample of kept records: the residual risk, with its interval."""
+    from curate import release, show
+
+    _print(release.audit(out, form), as_json, show.audit)
+
+
+@app.command()
+def reveal(
+    out: Out,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(help="Records to print.", show_default="all that hold an encrypted value"),
+    ] = None,
+    key_file: Annotated[Path | None, typer.Option(help="File that holds the secret key.")] = None,
+    key_env: Annotated[str | None, typer.Option(help="Environment variable that holds it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print kept records, as JSON lines, with the values that pii encrypted restored; needs the key."""
+    import orjson
+
+    from curate import unseal
+    from curate.io.cells import foreign
+
+    records = unseal.reveal(out, ids or (), key_file=key_file, key_env=key_env)
+    if as_json:
+        typer.echo(orjson.dumps(list(records), foreign, orjson.OPT_INDENT_2).decode())
+        return
+    printed = 0
+    for record in records:
+        typer.echo(orjson.dumps(record, foreign).decode())
+        printed += 1
+    if not printed:
+        typer.echo("no kept record of this release holds an encrypted value", err=True)
+
+
 @rules_app.command("list")
 def rules_list(as_json: Json = False) -> None:
     """List the rule packs and their rules."""

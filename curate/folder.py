@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import IntegrityError, RecipeError
+from curate.govern import audit
 from curate.govern import manifest as manifests
 from curate.io.scan import InputFile
 from curate.io.write import sync
 from curate.recipe import StageSpec
 
-PARTS = ("data", "records", "ledger", "removed", "clusters", "index")
+PARTS = ("data", "records", "ledger", "removed", "clusters", "index", "audit")
 LOCK = "curate.lock"
 _WORK = ("units", "resolved", "scan", "release", "replaced")  # what a run makes in OUT/work
-_SHARD = re.compile(r"(part|edited)-\d{5,}\.(parquet|jsonl\.zst)")
+_OURS = re.compile(r"(part|edited)-\d{5,}\.(parquet|jsonl\.zst)|pii-(sample|answers)\.jsonl")
 
 
 def check(out: Path) -> None:
@@ -46,11 +47,16 @@ def check(out: Path) -> None:
         path.relative_to(out).as_posix()
         for name in PARTS
         for path in sorted((out / name).glob("*"))
-        if not (path.is_file() and _SHARD.fullmatch(path.name))
+        if not (path.is_file() and _OURS.fullmatch(path.name))
     ]
     if foreign:
         raise RecipeError(
             f"--out {out}: {foreign[0]} is no file of a release; move it, or name another folder"
+        )
+    form = out / audit.FOLDER / audit.SAMPLE
+    if form.is_file() and _is_release(out) and not audit.is_blank(out, manifests.load(out)):
+        raise RecipeError(
+            f"--out {out}: {form.relative_to(out)} was filled in; move it to another folder to keep it"
         )
 
 

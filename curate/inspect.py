@@ -11,6 +11,7 @@ import orjson
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate import context
 from curate.errors import IntegrityError, RecipeError
 from curate.io.manifest import load
 from curate.ledger import connect, query, scan_parquet
@@ -43,6 +44,7 @@ class Story:
     represented_by: tuple[Step, ...]  # of a duplicate: what became of the record kept for it, to the end
     license: str | None
     language: str | None
+    context: tuple[str, ...] = ()  # what stands around each find of personal data, itself masked
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,20 @@ def explain(out: Path, manifest: dict[str, Any], record_id: str) -> Story:
         represented_by=represented,
         license=first.get("license_concluded") or first.get("license_declared"),
         language=first.get("language"),
+        context=tuple(_context(out, record_id, decided)),
     )
 
 
+def _context(out: Path, record_id: str, decided: Sequence[dict[str, Any]]) -> list[str]:
+    spans: dict[str, list[dict[str, Any]]] = {}
+    for row in decided:
+        found = orjson.loads(row["evidence"] or "{}").get("spans")
+        if isinstance(found, list) and all(isinstance(span, dict) and set(span) >= _PLACE for span in found):
+            spans.setdefault(row["stage"], []).extend(found)
+    return [line for stage, found in spans.items() for line in context.masked(out, record_id, stage, found)]
+
+
+_PLACE = {"type", "turn", "start", "end", "score"}  # of a find of personal data
 _ABOUT = ("source", "locator", "license_declared", "license_concluded", "language")
 
 

@@ -115,6 +115,7 @@ class StageSpec:
             "version": cls.version,
             "options": self.options.model_dump(mode="json"),
             **({"notes": notes} if (notes := self.options.notes()) else {}),
+            **({} if (coverage := self.options.coverage()) is None else {"coverage": coverage}),
             **({} if fingerprint is None else {"fingerprint": fingerprint}),
             "rules": {name: rules.load(name).sha256 for name in sorted(cls.rules)},
         }

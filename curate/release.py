@@ -16,12 +16,13 @@ from curate.doubled import DUPLICATE_ID
 from curate.engine.local import LocalEngine, Tick, cores
 from curate.errors import IntegrityError, RecipeError
 from curate.forecast import Plan, forecast
+from curate.govern import audit as audits
 from curate.govern import datasheet as sheet
 from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
 from curate.govern import overlap, statistics
 from curate.io.scan import SourcePlan, scan
-from curate.io.write import write_text
+from curate.io.write import finished, write_text
 from curate.recipe import Recipe
 from curate.recipe import load as load_recipe
 from curate.software import software
@@ -143,12 +144,38 @@ def diff(out_a: str | Path, out_b: str | Path) -> inspect.Difference:
 def datasheet(out: str | Path) -> list[Path]:
     """Render the datasheet from the manifest again and return the files written (``curate datasheet``)."""
     release = load(out)
+    _held_to_root(release)
+    return _documents(release.path, release.manifest)
+
+
+def _held_to_root(release: Release) -> None:
     if (found := manifests.root(release.manifest)) != release.manifest.get("root"):
         raise IntegrityError(
             f"{release.path / manifests.NAME}: was changed after the run: its root is "
             f"{release.manifest.get('root')}, its content hashes to {found}; no datasheet is rendered from it"
         )
-    return _documents(release.path, release.manifest)
+
+
+def audit(out: str | Path, form: str | Path) -> dict[str, Any]:
+    """Take in a filled-in form of the residual audit and return what it says (``curate audit``).
+
+    The answers, without any text, go into ``audit/``, their shares and intervals into the manifest and the
+    datasheet. Raises RecipeError for a form of another sample or with answers that are none.
+    """
+    release = load(out)
+    _held_to_root(release)
+    if release.path.resolve() in Path(form).resolve().parents:
+        raise RecipeError(
+            f"{form}: lies in the release, which the next run replaces; fill in a copy elsewhere"
+        )
+    told, answers = audits.judge(Path(form), release.path, release.manifest)
+    path = release.path / audits.FOLDER / audits.ANSWERS
+    write_text(path, answers.decode())
+    manifest = manifests.with_audit(
+        release.manifest, told, finished(path, answers.count(b"\n")), release.path
+    )
+    _finish(release.path, manifest)
+    return told
 
 
 def _documents(out: Path, manifest: dict[str, Any]) -> list[Path]:
@@ -186,6 +213,8 @@ def _write(
     if output.index:
         index = shards.write_index(recipe.stages, outcome.chains, staging, output.shard_size, engine)
         written.shards["index"] = index.shards
+    if size := next((spec.options.audit for spec in recipe.stages if hasattr(spec.options, "audit")), 0):
+        written.shards[audits.FOLDER] = audits.draw(outcome.chains, staging, size)
     outputs = {
         name: files for name, files in written.shards.items() if name != "removed" or output.keep_removed
     }

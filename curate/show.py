@@ -210,6 +210,10 @@ def story(s: Story) -> Group:
         fate = "is kept" if step.action == "keep" else f"was itself removed by {step.stage} ({step.reason})"
         there = _elsewhere(step.evidence) if step.evidence else ""
         parts.append(Text(f"{step.kept_id}, which stands for it, {fate}{there}"))
+    if s.context:
+        parts.append(
+            Text("\n".join(["around the finds, which are masked:", *(f"  {line}" for line in s.context)]))
+        )
     if s.duplicates:
         shown = ", ".join(s.duplicates[:10]) + (
             f" and {len(s.duplicates) - 10:,} more" if len(s.duplicates) > 10 else ""
@@ -248,6 +252,25 @@ def difference(d: Difference) -> Group:
         parts.append(_rows("Records whose fate or content changed", d.fates, ("records",)))
         parts.append(_rows("Examples", d.examples, ()))
     return Group(*(parts or [Text("no difference")]))
+
+
+def audit(told: dict[str, Any]) -> Group:
+    """Return what a person found in the sample of kept records."""
+    lines = [_audited("personal data left", told["personal_data_left"], told["confidence"])]
+    if bounds := told["personal_data_left"].get("records_in_release"):
+        lines.append(Text(f"  in the release: {bounds[0]:,} to {bounds[1]:,} records"))
+    if kinds := told["kinds_left"]:
+        lines.append(Text("  kinds: " + ", ".join(f"{kind} {n:,}" for kind, n in kinds.items())))
+    lines.append(_audited("wrongly edited", told["wrongly_edited"], told["confidence"]))
+    return Group(*lines)
+
+
+def _audited(what: str, found: dict[str, Any], confidence: float) -> Text:
+    said = f"{what}: {found['yes']:,} of {found['answered']:,} records"
+    if "share" not in found:
+        return Text(f"{said} (no answers)")
+    low, high = found["low"], found["high"]
+    return Text(f"{said}, {found['share']:.1%} ({confidence:.0%} interval {low:.1%} to {high:.1%})")
 
 
 def _title(text: str) -> Text:

@@ -42,6 +42,14 @@ class StageOptions(BaseModel):
         """Return what else the answers depend on, such as a secret key, without giving it away; null for nothing."""
         return None
 
+    def coverage(self) -> dict[str, Any] | None:
+        """Return what is searched for, by what and how well, and what is not; null for a stage that searches nothing.
+
+        ``searched``: list of {kind, by, measured: {precision, recall, n, on} or null}; ``not_searched``: list of
+        {kind, why}.
+        """
+        return None
+
     def notes(self) -> list[str]:
         """Return sentences that a reader of the datasheet must know to take the stage for what it is."""
         return []

@@ -77,6 +77,23 @@ def test_the_readme_s_stage_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert story.steps[-1].score == 4
 
 
+def test_the_readme_s_accuracies_are_those_of_the_rule_packs() -> None:
+    shown = README.split("<!-- languages:")[1].split("\n\n")[0]
+    measured = rules.load("languages").data["measured"]
+    for engine in ("cascade", "lid176", "langdetect"):
+        [line] = [line for line in shown.splitlines() if line.startswith(f"| `{engine}`")]
+        cells = [float(cell) for cell in line.split("|")[2:5]]
+        assert cells == [measured[engine][name] for name in ("lingua_sentences", "word_pairs", "udhr_1k")]
+    pack = rules.load("pii")
+    countries = {rule.data["country"] for rule in pack.rules if "country" in rule.data}
+    kinds = sum("country" in rule.data for rule in pack.rules)
+    assert f"{kinds} kinds of {len(countries)} countries" in README
+    for kind, told in (("CREDIT_CARD", "cards 1.00/.99"), ("PHONE_NUMBER", "telephone numbers .99/.79")):
+        both = [f"{pack.rule(kind).data['measured'][name]:.2f}" for name in ("precision", "recall")]
+        assert told.endswith("/".join(text.removeprefix("0") for text in both))
+        assert told in README
+
+
 def test_every_rule_says_what_it_finds() -> None:
     for name in rules.names():
         for rule in rules.load(name).rules:

@@ -15,7 +15,8 @@ source
 recipe io ledger
 stages engine
 outcome unit pipeline
-doubled clusters shards forecast inspect
+doubled clusters shards forecast context unseal
+inspect
 govern
 folder
 release

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from curate.govern import duplicates, earlier
+from curate.govern import duplicates, earlier, languages, personal
 from curate.govern.markdown import number, share, table
 
 
@@ -21,8 +21,9 @@ def markdown(manifest: dict[str, Any]) -> str:
         duplicates.section(manifest),
         earlier.section(manifest),
         _licenses(manifest),
-        _languages(manifest),
+        languages.section(manifest),
         _edits(manifest),
+        personal.section(manifest),
         _method(manifest),
         _files(manifest),
     ]
@@ -127,17 +128,6 @@ def _licenses(m: dict[str, Any]) -> str:
     return "## Licenses of the kept records\n\n" + found
 
 
-def _languages(m: dict[str, Any]) -> str:
-    rows = m["statistics"]["languages"]
-    if not rows:
-        return ""
-    found = [(row["language"], row["source"], row["before"], row["after"]) for row in rows]
-    return (
-        "## Languages\n\nOf the records that reached the language stage: by the language it told (before), and "
-        "those in the release (after).\n\n" + table(("language", "source", "before", "after"), found, 2)
-    )
-
-
 def _edits(m: dict[str, Any]) -> str:
     rows = m["statistics"]["edits"]
     if not rows:
@@ -158,15 +148,18 @@ def _edits(m: dict[str, Any]) -> str:
 
 def _method(m: dict[str, Any]) -> str:
     lines = ["## What was done", "", "In this order, with these options:", ""]
+    said = languages.notes(m)  # beside the histogram
     for stage in m["recipe"]["stages"]:
         options = orjson.dumps(stage["options"], option=orjson.OPT_SORT_KEYS).decode()
         lines.append(f"1. **{stage['name']}** (version {stage['version']}): `{options}`")
-        lines += [f"   {note}" for note in stage.get("notes", ())]
+        lines += [f"   {note}" for note in stage.get("notes", ()) if note not in said]
     for stage in m["stages"]:
         resolution = stage.get("resolution")
         if resolution and not duplicates.is_deduplicating(stage):
-            said = ", ".join(f"{key.replace('_', ' ')} {number(value)}" for key, value in resolution.items())
-            lines += ["", f"Resolution of **{stage['name']}**: {said}."]
+            counts = ", ".join(
+                f"{key.replace('_', ' ')} {number(value)}" for key, value in resolution.items()
+            )
+            lines += ["", f"Resolution of **{stage['name']}**: {counts}."]
     if m["rules"]:
         packs = [(f"`{pack['path']}`", pack["version"], f"`{pack['sha256'][:16]}…`") for pack in m["rules"]]
         lines += ["", "Rule packs:", "", table(("pack", "version", "sha256"), packs)]

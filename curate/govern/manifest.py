@@ -92,16 +92,7 @@ def build(
         "statistics": dict(statistics),
         "findings": list(findings),
         "gates": list(gates),
-        "outputs": [
-            {
-                "path": shard.path.relative_to(folder).as_posix(),
-                "bytes": shard.bytes,
-                "sha256": shard.sha256,
-                "records": shard.records,
-            }
-            for name in sorted(shards)
-            for shard in shards[name]
-        ],
+        "outputs": [_output(shard, folder) for name in sorted(shards) for shard in shards[name]],
         "timing": dict(timing),
         **({} if index is None else {"index": _index(index)}),
     }
@@ -109,9 +100,33 @@ def build(
     return manifest
 
 
+def with_audit(
+    manifest: Mapping[str, Any], told: Mapping[str, Any], answers: Shard, folder: Path
+) -> dict[str, Any]:
+    """Return the manifest with what an audit told, its answers among the outputs, and the root of that."""
+    entry = _output(answers, folder)
+    others = [output for output in manifest["outputs"] if output["path"] != entry["path"]]
+    changed = {
+        **manifest,
+        "audit": dict(told),
+        "outputs": sorted([*others, entry], key=lambda output: str(output["path"])),
+    }
+    changed["root"] = root(changed)
+    return changed
+
+
 def save(manifest: Mapping[str, Any], out: Path) -> None:
     """Write manifest.json, whole or not at all."""
     write_text(out / NAME, orjson.dumps(manifest, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _output(shard: Shard, folder: Path) -> dict[str, Any]:
+    return {
+        "path": shard.path.relative_to(folder).as_posix(),
+        "bytes": shard.bytes,
+        "sha256": shard.sha256,
+        "records": shard.records,
+    }
 
 
 def _index(index: WrittenIndex) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What looks like personal data and is not: the ``except`` part of the rules in rules/pii.yaml."""
+"""What looks like personal data or a secret and is not: the ``except`` part of the rules that look for them."""
 
 from __future__ import annotations
 

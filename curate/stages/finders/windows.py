@@ -1,149 +1,223 @@
-"""Where a recognizer of presidio's must look, so that it need not read the whole text.
+"""A recognizer of presidio's, run only where its patterns can match.
 
-A *window* is a part of the text around a place where a cheap pattern, the trigger, has found what every match
-of the recognizer contains, out to the next character on either side that no match can contain. Run on its
-windows, that character included, a recognizer finds what it finds in the whole text.
+A *window* is a part of the text without a stop: from the last character before a trigger's match that no match
+of the pattern can hold to the next one behind it. A match lies in one window, so the pattern is tried in windows
+alone; it sees the text before them, and of the text behind them as much as its assertions look at.
 """
 
 from __future__ import annotations
 
+from curate.stages.finders import light  # noqa: F401  before presidio
+
+# isort: split
+
 import re
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
-import phonenumbers
 import regex
-from presidio_analyzer import EntityRecognizer, PatternRecognizer, RecognizerResult
-from presidio_analyzer.predefined_recognizers import PhoneRecognizer
+from presidio_analyzer import EntityRecognizer, PatternRecognizer
+from presidio_analyzer.pattern_recognizer import REGEX_TIMEOUT_SECONDS
+from presidio_analyzer.predefined_recognizers import IbanRecognizer, PhoneRecognizer
+
+from curate.stages.finders.phones import MOST_GROUPS, Phones
+from curate.stages.finders.shapes import UnreadableError
+from curate.stages.finders.triggers import Trigger, derive
+
+_GROUPS = re.compile(r"\d+")
 
 
-class Narrow(NamedTuple):
-    """Where a recognizer need not look."""
+class Hit(NamedTuple):
+    """What a recognizer found, before context."""
 
-    trigger: str  # pattern of which every match of the recognizer contains a match; case matters
-    stop: str  # a character that no match of the recognizer or of the trigger contains
-
-
-# phonenumbers' own punctuation, and ASCII characters that its numbers with extensions never hold: all letters
-# but those of ext., extensión, anexo, int.
-_PHONE_GAP = (
-    "[-x\u2010-\u2015\u2212\u30fc\uff0d-\uff0f \u00a0\u00ad\u200b\u2060\u3000()\uff08\uff09\uff3b\uff3d.\\["
-    "\\]/~\u2053\u223c\uff5e]"
-)
-_NO_PHONE = "[\\n!\"$%&'*<>?@^_`{|}B-DF-HJ-MP-RU-WYZb-df-hj-mp-ru-wyz]"
-# [a-z] matches four letters beyond ASCII where case is ignored.
-_ALNUM = "[0-9A-Za-z\u0130\u0131\u017f\u212a]"
-NARROW: Mapping[str, Narrow] = {
-    "CreditCardRecognizer": Narrow(r"\d(?:[- ]?\d){12}", r"\n"),
-    "CryptoRecognizer": Narrow(r"[1-3]" + _ALNUM + "{25}", r"\s"),  # bc1… or 1… or 3…
-    "EmailRecognizer": Narrow(r"@\w", r"\s"),
-    "IbanRecognizer": Narrow(r"[A-Z]{2}[0-9]{2}[ -]?[A-Z0-9]{4}[ -]?[A-Z0-9]{4}", r"\n"),
-    "IpRecognizer": Narrow(r"\.[0-9]{1,3}\.|:[0-9A-Fa-f]{0,4}:", r"\s"),
-    "MacAddressRecognizer": Narrow(r"[:-][0-9A-Fa-f]{2}[:-]|\.[0-9A-Fa-f]{4}\.", r"\s"),
-    # Four digits are the least that any of the regions' numbers has.
-    "PhoneRecognizer": Narrow(rf"\d(?:{_PHONE_GAP}{{0,4}}\d){{3}}", _NO_PHONE),
-    "UsItinRecognizer": Narrow(r"9\d{2}[- ]?\d{2}[- ]?\d{4}", r"\n"),
-    "UsSsnRecognizer": Narrow(r"[0-9]{3}[- .]?[0-9]{2}[- .]?[0-9]{4}", r"\n"),
-}
+    start: int
+    end: int
+    score: float
 
 
-class _Windows:
-    """Cuts a text into windows."""
+class Search(Protocol):
+    """One thing that a recognizer looks for."""
 
-    def __init__(self, narrow: Narrow) -> None:
-        self.trigger = regex.compile(narrow.trigger)
-        self.stop = regex.compile(narrow.stop)
-        self.stop_before = regex.compile(narrow.stop, regex.REVERSE)
+    best: float  # the highest score that it gives
 
-    def of(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield what must be read: from stop to stop around each trigger, with both stop characters."""
-        done = 0
-        for hit in self.trigger.finditer(text):
-            if hit.start() < done:
+    @property
+    def trigger(self) -> Trigger | None:
+        """Return where it may be found; None: anywhere."""
+        ...
+
+    def search(self, text: str, windows: Iterable[tuple[int, int]]) -> Iterator[Hit]:
+        """Yield what is found in the windows, ends exclusive, in no order."""
+        ...
+
+
+class Windows:
+    """Cuts texts into the windows of one trigger."""
+
+    def __init__(self, trigger: Trigger) -> None:
+        self._trigger = trigger.for_regex
+        self._stop = regex.compile(trigger.stop)
+        self._stop_before = regex.compile(trigger.stop, regex.REVERSE)
+
+    @cached_property
+    def _find(self) -> Any:
+        return regex.compile(self._trigger).finditer
+
+    def around(self, text: str, places: Iterable[int] | None) -> Iterator[tuple[int, int]]:
+        """Yield the windows that hold these characters, in order, or without them all with the trigger in it."""
+        if places is None:
+            places = (match.end() - 1 for match in self._find(text))
+        done = -1
+        for place in places:
+            if place < done:
                 continue
-            before = self.stop_before.search(text, 0, hit.start())
-            after = self.stop.search(text, hit.end())
-            done = after.end() if after else len(text)
-            yield before.start() if before else 0, done
+            before = self._stop_before.search(text, 0, place + 1)
+            start = before.end() if before else 0
+            if start > place:
+                continue  # the place of a match that begins in another text
+            after = self._stop.search(text, place)
+            done = after.start() if after else len(text)
+            yield start, done
 
 
-class Reader:
-    """One recognizer, run on windows of the text where it can be narrowed, else on all of it."""
+class PatternSearch:
+    """One pattern of a recognizer, searched as PatternRecognizer does."""
 
-    def __init__(self, recognizer: Any, narrow: Narrow | None, threshold: float) -> None:
-        self.recognizer = recognizer
-        self.threshold = threshold
-        self.windows = _Windows(narrow) if narrow else None
-        words = "|".join(re.escape(word.lower()) for word in recognizer.context or ())
-        # A context word as a whole token: a run of letters and digits.
-        self.context = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])") if words else None
-        self.needs_context = self._best_alone() < threshold
-
-    def _best_alone(self) -> float:
-        """Return the highest score that the recognizer can give without context."""
-        kind = type(self.recognizer)
-        if isinstance(self.recognizer, PhoneRecognizer):
-            return float(self.recognizer.SCORE)
+    def __init__(self, recognizer: PatternRecognizer, pattern: Any) -> None:
+        flags = int(recognizer.global_regex_flags)
+        self.trigger = _trigger(pattern.regex, flags)
+        self._pattern = pattern.regex, flags
+        self._score = float(pattern.score)
         stock = PatternRecognizer
-        if kind.analyze is stock.analyze and kind.validate_result is stock.validate_result:
-            return max(float(pattern.score) for pattern in self.recognizer.patterns)
-        return 1.0  # it may raise a score by itself
+        made = type(recognizer)
+        self._validate = None if made.validate_result is stock.validate_result else recognizer.validate_result
+        invalid = None if made.invalidate_result is stock.invalidate_result else recognizer.invalidate_result
+        self._invalidate = invalid
+        self.best = 1.0 if self._validate else self._score
 
-    def has_context(self, lowered: str) -> bool:
-        """Tell whether a text, given in lower case, holds one of the recognizer's context words."""
-        return self.context is not None and self.context.search(lowered) is not None
+    @cached_property
+    def _find(self) -> Any:
+        return regex.compile(*self._pattern).finditer  # when it is first needed: some take long to compile
 
-    def read(self, text: str) -> list[Any]:
-        """Return presidio's results for the text, before context."""
-        if self.windows is None:
-            return self._analyze(text)
-        results = []
-        for start, end in self.windows.of(text):
-            for result in self._analyze(text[start:end]):
-                result.start += start
-                result.end += start
-                results.append(result)
-        return results
+    def search(self, text: str, windows: Iterable[tuple[int, int]]) -> Iterator[Hit]:
+        """Yield what is found in the windows. Raises TimeoutError as the module regex does."""
+        ahead = self.trigger.ahead if self.trigger else None
+        if ahead is None:  # an assertion may read to the end of the text, once is enough
+            ahead, windows = 0, [(0, len(text))]
+        heads = self.trigger.heads if self.trigger else ""
+        for first, last in windows:
+            if heads and not any(text.find(head, first, last) >= 0 for head in heads):
+                continue
+            end = min(len(text), last + ahead)
+            for match in self._find(text, first, end, timeout=REGEX_TIMEOUT_SECONDS):
+                if match.start() >= last:
+                    break  # cut short, perhaps; it has a window of its own
+                if (score := self._judge(match.group())) > 0:
+                    yield Hit(match.start(), match.end(), score)
 
-    def _analyze(self, text: str) -> list[Any]:
-        if isinstance(self.recognizer, PhoneRecognizer):
-            return self._phones(text)
-        return list(self.recognizer.analyze(text, self.recognizer.supported_entities, None) or ())
-
-    def _phones(self, text: str) -> list[Any]:
-        recognizer = self.recognizer
-        metadata = {
-            RecognizerResult.RECOGNIZER_NAME_KEY: recognizer.name,
-            RecognizerResult.RECOGNIZER_IDENTIFIER_KEY: recognizer.id,
-        }
-        search = (
-            _phone_spans if len(text) < 100 else _phone_spans.__wrapped__
-        )  # long windows do not come again
-        spans = search(text, tuple(recognizer.supported_regions), recognizer.leniency)
-        entity = recognizer.supported_entities[0]
-        explain = recognizer._get_analysis_explanation
-        found = [
-            RecognizerResult(entity, a, b, recognizer.SCORE, explain(None), dict(metadata)) for a, b in spans
-        ]
-        return list(EntityRecognizer.remove_duplicates(found))
+    def _judge(self, value: str) -> float:
+        """Return the score of a match: 0 where it is none."""
+        if not value:
+            return 0.0
+        score = self._score
+        if self._validate and (valid := self._validate(value)) is not None:
+            score = float(EntityRecognizer.MAX_SCORE if valid else EntityRecognizer.MIN_SCORE)
+        if self._invalidate and self._invalidate(value):
+            return 0.0
+        return score
 
 
-@lru_cache(maxsize=1 << 14)
-def _phone_spans(text: str, regions: tuple[str, ...], leniency: int) -> tuple[tuple[int, int], ...]:
-    """Return the phone numbers in a window: of any region that its digits suffice for."""
-    digits = sum(map(str.isdecimal, text))
-    international = "+" in text or "\uff0b" in text  # then the region does not matter
-    spans = set()
-    for region in regions:
-        if international or digits >= _shortest(region):
-            matcher = phonenumbers.PhoneNumberMatcher(text, region, leniency=leniency)
-            spans |= {(match.start, match.end) for match in matcher}
-    return tuple(sorted(spans))
+class IbanSearch:
+    """IbanRecognizer, which cuts its matches shorter until their check digits fit."""
+
+    best = 1.0
+
+    def __init__(self, recognizer: IbanRecognizer) -> None:
+        self._recognizer = recognizer
+        [pattern] = recognizer.patterns
+        self.trigger = _trigger(pattern.regex, int(recognizer.global_regex_flags))
+
+    def search(self, text: str, windows: Iterable[tuple[int, int]]) -> Iterator[Hit]:
+        """Yield what is found in the windows, read with the characters beside them."""
+        for first, last in windows:
+            begin = max(0, first - 1)
+            part = text[begin : last + 1] if self.trigger else text
+            for result in self._recognizer.analyze(part, self._recognizer.supported_entities):
+                yield Hit(result.start + begin, result.end + begin, result.score)
 
 
-@lru_cache(maxsize=256)
-def _shortest(region: str) -> int:
-    """Return how many digits the region's shortest number has."""
-    numbers: Any = phonenumbers.PhoneMetadata.metadata_for_region(region)
-    return int(min(length for length in numbers.general_desc.possible_length if length > 0))
+class PhoneSearch:
+    """PhoneRecognizer, and those that leave out some of what it finds."""
+
+    def __init__(self, recognizer: PhoneRecognizer) -> None:
+        self._recognizer = recognizer
+        self._all = type(recognizer) is PhoneRecognizer
+        self._phones = Phones(recognizer.supported_regions, recognizer.leniency)
+        self.best = float(recognizer.SCORE)
+
+    @cached_property
+    def trigger(self) -> Trigger | None:
+        """Return where a number can be."""
+        return self._phones.trigger
+
+    def search(self, text: str, windows: Iterable[tuple[int, int]]) -> Iterator[Hit]:
+        """Yield what is found in the windows, read with the characters beside them."""
+        if len(text) > 2 * MOST_GROUPS and sum(1 for _ in _GROUPS.finditer(text)) > MOST_GROUPS:
+            yield from WholeSearch(self._recognizer).search(text, ())
+            return
+        for first, last in windows:
+            begin = max(0, first - 1)
+            part = text[begin : last + 1]
+            if self._all:
+                yield from (Hit(a + begin, b + begin, self.best) for a, b in self._phones.spans(part))
+                continue
+            for hit in WholeSearch(self._recognizer).search(part, ()):
+                yield Hit(hit.start + begin, hit.end + begin, hit.score)
+
+
+class WholeSearch:
+    """Any recognizer, run on the whole text."""
+
+    trigger: Trigger | None = None
+    best = 1.0
+
+    def __init__(self, recognizer: Any) -> None:
+        self._recognizer = recognizer
+
+    def search(self, text: str, windows: Iterable[tuple[int, int]]) -> Iterator[Hit]:
+        """Yield what is found in the text."""
+        del windows
+        recognizer = self._recognizer
+        for result in recognizer.analyze(text, recognizer.supported_entities, None) or ():
+            yield Hit(result.start, result.end, float(result.score))
+
+
+def searches(recognizer: Any) -> list[Search]:
+    """Return what a recognizer looks for, each to be narrowed by itself where that is safe."""
+    made = type(recognizer)
+    if isinstance(recognizer, PhoneRecognizer):
+        return [PhoneSearch(recognizer)]
+    if made.analyze is IbanRecognizer.analyze and len(recognizer.patterns) == 1:
+        return [IbanSearch(recognizer)]
+    if made.analyze is PatternRecognizer.analyze:
+        return [PatternSearch(recognizer, pattern) for pattern in recognizer.patterns]
+    return [WholeSearch(recognizer)]
+
+
+def _trigger(pattern: str, flags: int) -> Trigger | None:
+    try:
+        return derive(pattern, flags)
+    except UnreadableError:
+        return None
+
+
+def without_duplicates(hits: Sequence[Hit]) -> list[Hit]:
+    """Return the hits without those that another of no lower score contains, as EntityRecognizer does."""
+    kept: list[Hit] = []
+    near: list[Hit] = []  # of those kept, the ones that reach this far
+    for hit in sorted(set(hits), key=lambda h: (h.start, h.start - h.end, -h.score)):
+        near = [other for other in near if other.end >= hit.start]
+        if not any(hit.end <= other.end and hit.score <= other.score for other in near):
+            kept.append(hit)
+            near.append(hit)
+    return kept

@@ -1,0 +1,96 @@
+"""``curate reveal``: the kept records of a release with their encrypted values restored, for whoever has the key."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+import zstandard
+
+from curate.errors import IntegrityError, RecipeError
+from curate.io.cells import is_json_text
+from curate.io.manifest import load
+from curate.stages.operators import keys, tokens
+
+
+def reveal(
+    out: str | Path,
+    ids: Sequence[str] = (),
+    *,
+    key_file: str | Path | None = None,
+    key_env: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of data/ that hold an encrypted value, or those of the given ids, with all values restored.
+
+    Records come in the order of data/ with all its columns; nothing is written. A value that the key did not
+    encrypt, such as one that stood in the input, is left as it stands. Yields nothing where the release holds
+    nothing encrypted. Raises RecipeError without a key, or for an id that no kept record has; IntegrityError for
+    another key than the release's.
+    """
+    out = Path(out)
+    if (key_file is None) == (key_env is None):
+        raise RecipeError(
+            "reveal needs the key that the release was encrypted with: give key_file or key_env"
+        )
+    key = keys.read(key_env, None if key_file is None else Path(key_file), "reveal")
+    made_with = _fingerprint(load(out))
+    if made_with is not None and made_with != keys.fingerprint(key):
+        raise IntegrityError(
+            f"{out}: was encrypted with another key: its fingerprint is {made_with}, that of the key given is "
+            f"{keys.fingerprint(key)}; give the key that pii had in that run"
+        )
+    return _restored(out, tuple(ids), key if made_with is not None else None)
+
+
+def _fingerprint(manifest: dict[str, Any]) -> str | None:
+    """Return the fingerprint of the key that values were encrypted with, null where none were."""
+    for stage in manifest["recipe"]["stages"]:
+        options = stage["options"]
+        operators = [options.get("operator"), *(options.get("operators") or {}).values()]
+        if stage["name"] == "pii" and "encrypt" in operators:
+            return str(stage["fingerprint"]).split("; ")[0]  # a model may be named behind it
+    return None
+
+
+def _restored(out: Path, ids: Sequence[str], key: bytes | None) -> Iterator[dict[str, Any]]:
+    found = set()
+    for row in _rows(out):
+        wanted = row["id"] in ids
+        opened = 0 if key is None else _restore(row, key)
+        found |= {row["id"]} if wanted else set()
+        if wanted or (opened and not ids):
+            yield row
+    if missing := [record_id for record_id in ids if record_id not in found]:
+        raise RecipeError(f"{out}: no kept record has the id {missing[0]!r}; curate explain tells its story")
+
+
+def _restore(row: dict[str, Any], key: bytes) -> int:
+    """Restore the values of one record in place; return how many."""
+    restored = 0
+    if row.get("text"):
+        row["text"], restored, _ = tokens.unseal(key, row["text"])
+    for turn in row.get("messages") or ():
+        if turn["content"]:
+            turn["content"], opened, _ = tokens.unseal(key, turn["content"])
+            restored += opened
+    return restored
+
+
+def _rows(out: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of data/ as plain values, columns of JSON text as what they say."""
+    for path in sorted((out / "data").glob("part-*")):
+        if path.suffix == ".parquet":
+            file = pq.ParquetFile(path)
+            texts = [field.name for field in file.schema_arrow if is_json_text(field)]
+            for group in range(file.num_row_groups):
+                for row in file.read_row_group(group).to_pylist():
+                    row |= {name: orjson.loads(row[name]) for name in texts if row[name] is not None}
+                    yield row
+        else:
+            with path.open("rb") as packed:
+                lines = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+                yield from map(orjson.loads, io.BufferedReader(lines))
