@@ -7,6 +7,7 @@ import logging
 import pickle
 import random
 import string
+import subprocess
 import sys
 import time
 import types
@@ -621,3 +622,14 @@ def test_neither_the_gazetteer_nor_a_model_s_name_loads_what_is_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_models_are_read_in_a_process_that_has_imported_presidio_without_their_frameworks() -> None:
+    script = (
+        "from curate.stages.finders import light; import sys; assert 'torch' not in sys.modules; light.whole(); "
+        "from presidio_analyzer.predefined_recognizers import HuggingFaceNerRecognizer as recognizer; "
+        "module = sys.modules[recognizer.__module__]; import thinc.util, torch; "
+        "print(module.hf_pipeline is not None, module.torch is torch, thinc.util.has_torch)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "True", "True"], done.stderr

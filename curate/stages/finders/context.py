@@ -15,8 +15,6 @@ from functools import cached_property
 from itertools import chain
 from typing import NamedTuple, TypeAlias
 
-from curate.stages.finders.words import LANGUAGE as LANGUAGE
-from curate.stages.finders.words import PlainWords as PlainWords
 from curate.stages.finders.words import Token, Words, word_after, word_before
 
 # A word, or the space between two; spaCy holds one space to be part of the word before it.

@@ -18,7 +18,7 @@ import tldextract
 from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer, predefined_recognizers
 from presidio_analyzer.predefined_recognizers.generic.iban_patterns import regex_per_country
 
-from curate.stages.finders.context import LANGUAGE
+from curate.stages.finders.words import LANGUAGE
 
 
 class Own(PatternRecognizer):  # type: ignore[misc]  # presidio has no type information

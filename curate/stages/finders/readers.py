@@ -30,10 +30,17 @@ _MARGIN = 5e-4
 _ROUNDED = 100  # scores are rounded to 1/100
 
 
+def _with_frameworks() -> None:
+    from curate.stages.finders import light
+
+    light.whole()
+
+
 def spacy(
     place: str, types: Mapping[str, str], kinds: Sequence[str], device: Device, batch_size: int
 ) -> Read:
     """Return what reads texts with a spaCy pipeline: on a CPU each by itself, on a GPU in batches."""
+    _with_frameworks()
     from presidio_analyzer.chunkers import CharacterBasedTextChunker
     from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine
     from presidio_analyzer.predefined_recognizers import SpacyRecognizer
@@ -78,6 +85,7 @@ def _artifacts(engine: Any, texts: Sequence[str]) -> Iterator[Any]:
 
 def gliner(place: str, types: Mapping[str, str], threshold: float, device: Device) -> Read:
     """Return what reads texts with a GLiNER model, each by itself, in presidio's windows of 250 characters."""
+    _with_frameworks()
     from presidio_analyzer.predefined_recognizers import GLiNERRecognizer
 
     recognizer = GLiNERRecognizer(
@@ -91,6 +99,7 @@ def transformers(
     place: str, types: Mapping[str, str], threshold: float, device: Device, batch_size: int
 ) -> Read:
     """Return what reads texts with a token classifier, in windows of as many tokens as it reads."""
+    _with_frameworks()
     from presidio_analyzer.chunkers import TokenizerBasedTextChunker
     from presidio_analyzer.predefined_recognizers import HuggingFaceNerRecognizer
 
