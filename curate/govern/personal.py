@@ -28,10 +28,13 @@ def _stage(stage: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[st
         records[row["reason"]] += row["records"]
         edits[row["reason"]] += row["edits"]
     decided = next(told for told in manifest["stages"] if told["name"] == stage["name"])["reasons"]
-    rows = []
+    rows, silent = [], []
     for kind in coverage["searched"]:
         reason = f"{stage['name']}/{kind['kind']}"
         measured = kind.get("measured") or {}
+        if not measured and not decided.get(reason):
+            silent.append(f"`{kind['kind']}`")
+            continue
         rows.append(
             (
                 f"`{kind['kind']}`",
@@ -60,8 +63,13 @@ def _stage(stage: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[st
         "read them as what to expect at best. Records: those in which the kind was found; kept, edited: those of "
         f"them in the release.\n\n{table(head, rows, 3)}"
     )
-    if missing := coverage["not_searched"]:
-        lines = [f"- {what['kind']}: {what['why']}" for what in missing]
+    if silent:
+        yield f"Searched for too, found nowhere, and not measured for want of labelled text: {', '.join(silent)}."
+    reasons: dict[str, list[str]] = {}
+    for missing in coverage["not_searched"]:
+        reasons.setdefault(missing["why"], []).append(missing["kind"])
+    if reasons:
+        lines = [f"- {', '.join(kinds)}: {why}" for why, kinds in reasons.items()]
         yield (
             "**Not searched for**, so that nothing is said of whether the release holds it:\n\n"
             + "\n".join(lines)

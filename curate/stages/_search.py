@@ -74,9 +74,11 @@ class Ours:
     """Presidio's recognizers and our own patterns, as rules/pii.yaml has them, without their lookalikes."""
 
     def __init__(self, thresholds: Mapping[str, float]) -> None:
+        from curate.stages.finders import own  # before presidio: it takes the frameworks out of its sight
+
+        # isort: split
         from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
 
-        from curate.stages.finders import own
         from curate.stages.finders.sweep import Sweep, settled
         from curate.stages.finders.words import PlainWords
 
