@@ -86,7 +86,7 @@ def test_answers_become_shares_with_intervals_in_manifest_and_datasheet(
         "personal data left: 1 of 10 records, 10.0% (95% interval 0.3% to 44.5%)" in capsys.readouterr().out
     )
     told = curate.load(release.path).manifest
-    assert told["audit"]["personal_data_left"]["records_in_release"] == [0, 41]
+    assert told["audit"]["personal_data_left"]["records_in_release"] == [1, 41]  # the one that was found
     assert told["audit"]["kinds_left"] == {"PERSON": 1}
     assert told["audit"]["wrongly_edited"] | {"share": 0.0} == told["audit"]["wrongly_edited"]
     assert told["root"] != release.manifest["root"]
@@ -178,3 +178,21 @@ def test_explain_shows_what_stands_around_a_find_and_masks_the_find(tmp_path: Pa
     shutil.rmtree(release.path / "removed")
     (release.path / "removed").mkdir()
     assert curate.explain(release.path, "a/1").context == ()
+
+
+def test_a_form_that_an_editor_put_a_byte_order_mark_before_is_read(tmp_path: Path) -> None:
+    release = _release(tmp_path)
+    form = _filled(tmp_path, [line | {"personal_data_left": "no"} for line in _form(release)])
+    form.write_bytes(b"\xef\xbb\xbf" + form.read_bytes().replace(b"\n", b"\r\n"))
+    assert cli.main(["audit", str(release.path), str(form)]) == 0
+
+
+def test_the_bounds_for_a_release_hold_what_was_answered_for(tmp_path: Path) -> None:
+    release = _release(tmp_path, 90)  # every record
+    lines = _form(release)
+    for line in lines:
+        line["personal_data_left"] = "yes" if line["n"] % 2 else "no"
+    assert cli.main(["audit", str(release.path), str(_filled(tmp_path, lines))]) == 0
+    yes = (len(lines) + 1) // 2
+    found = curate.load(release.path).manifest["audit"]["personal_data_left"]
+    assert found["records_in_release"] == [yes, yes]

@@ -533,7 +533,8 @@ def test_a_hub_model_that_cannot_be_had_is_named(monkeypatch: pytest.MonkeyPatch
 
     for error, message in (
         (LocalEntryNotFoundError("no network"), "fetch it with 'hf download nobody/nothing'"),
-        (RepositoryNotFoundError.__new__(RepositoryNotFoundError), "correct the name or revision"),
+        (RepositoryNotFoundError.__new__(RepositoryNotFoundError), "or not public; correct the name"),
+        (OSError("no answer"), r"to be had from the hub \(OSError\); correct the name or revision"),
     ):
 
         def fails(*_: Any, error: Exception = error, **__: Any) -> Any:
@@ -557,7 +558,7 @@ def test_a_hub_model_is_pinned_by_its_commit(
     snapshot = tmp_path / "snapshots" / "c0ffee"
     shutil.copytree(bert, snapshot)
     monkeypatch.setattr(
-        huggingface_hub, "hf_hub_download", lambda model, name, revision=None: str(snapshot / name)
+        huggingface_hub, "hf_hub_download", lambda model, name, revision=None, **_: str(snapshot / name)
     )
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
     finder = Model("transformers", "somebody/bert", revision="main")
@@ -633,3 +634,20 @@ def test_models_are_read_in_a_process_that_has_imported_presidio_without_their_f
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.split() == ["True", "True", "True"], done.stderr
+
+
+def test_a_record_that_cannot_be_read_is_told_and_the_others_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = Gazetteer.read
+
+    def fails(self: Gazetteer, texts: Sequence[str]) -> list[list[Span]]:
+        if "bad" in texts:
+            raise RuntimeError("as if")
+        return read(self, texts)
+
+    monkeypatch.setattr(Gazetteer, "read", fails)
+    first, second, third = Gazetteer().find(pa.array(["good", "bad", "Jennifer Smith slept."]), [0, 2, 3])
+    assert isinstance(first, RuntimeError)
+    assert isinstance(second, RuntimeError)
+    assert [span[:3] for span in third] == [(0, 14, "PERSON")]

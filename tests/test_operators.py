@@ -8,6 +8,7 @@ import ipaddress
 import itertools
 import random
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from curate.errors import RecipeError
 from curate.kernels.spans import Edit, Span, outside, replace, resolve, trace_back, widen
 from curate.record import MESSAGES, Batch
 from curate.stage import Verdict
-from curate.stages._scrubbing import Scrubber, carried_over
+from curate.stages._carrying import carried_over
+from curate.stages._scrubbing import Scrubber
 from curate.stages.finders.own import luhn_valid
 from curate.stages.operators import Hand, keys, surrogates, tokens
 from curate.stages.operators.values import same
@@ -206,6 +208,30 @@ def test_values_are_carried_over_as_the_slow_twin_does(turns: list[str], data: s
         found[turn].append(Span(start, end, "PERSON", 0.9))
     places = [{(s.start, s.end) for s in spans} for spans in carried_over(turns, found)]
     assert places == reference.carried_over(turns, found)
+
+
+def test_a_value_that_two_recognizers_found_in_one_place_is_carried_over_all_the_same() -> None:
+    spans = [Span(0, 5, "PERSON", 0.9), Span(0, 5, "LOCATION", 0.8)]
+    [[again]] = carried_over(["Grete, or Grete"], [spans])
+    assert again[:2] == (10, 15)
+
+
+def test_time_grows_with_the_length_of_a_record_not_with_that_times_its_values() -> None:
+    def seconds(values: int) -> float:
+        text = " ".join(f"user{n}@mail.org 4{n:08d}" for n in range(values))
+        spans = [Span(*match.span(), "ID", 0.9) for match in re.finditer(r"\S+", text)]
+        start = time.process_time()
+        assert len(carried_over([text, text], [spans, []])[1]) == 2 * values
+        return time.process_time() - start
+
+    assert min(seconds(8000) for _ in range(3)) < 32 * min(seconds(1000) for _ in range(3))
+
+
+def test_stand_ins_that_two_finds_side_by_side_make_one_value_of_give_way_to_their_kinds() -> None:
+    pii = stage(operator="surrogate")
+    _, once = pii.scrub("<PHONE_NUMBER_1>00:1B:44:11:3A:11 536-90-4399 AB")
+    assert once == "<PHONE_NUMBER_1><MAC_ADDRESS><US_SSN> AB"
+    assert pii.scrub(once) == ([], once)
 
 
 def test_a_stand_in_that_is_taken_for_a_value_where_it_stands_gives_way_to_the_kind() -> None:

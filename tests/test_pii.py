@@ -260,6 +260,10 @@ def test_record_text_stays_out_of_logs(caplog: pytest.LogCaptureFixture) -> None
         ({"entities": []}, "at least 1"),
         ({"entities": ["PERSON"]}, "PERSON is a name, and names: 'off' finds none"),
         ({"entities": ["NRP"], "names": "gazetteer"}, "NRP is a name, and names: 'gazetteer' finds none"),
+        (
+            {"entities": ["EMAIL_ADDRESS"], "names": "gazetteer"},
+            "asked for, and entities lists no kind of name",
+        ),
         ({"countries": ["xx"]}, "'xx' is no country with rules; known: au, ca,"),
         ({"countries": ["xx"], "engine": "presidio"}, "presidio has no recognizers for xx; it has: "),
         ({"operators": {"URL": "mask"}}, "'URL' is no kind that is looked for"),

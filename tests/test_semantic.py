@@ -26,6 +26,7 @@ from curate.kernels import survivor
 from curate.record import Batch
 from curate.stages import _embeddings as embeddings
 from curate.stages import _neighbours as neighbours
+from curate.stages import _pinned
 from curate.stages.resolved import Resolved
 from curate.stages.semantic import Semantic
 
@@ -559,9 +560,9 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         (folder / "refs" / name).write_text(COMMIT)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    embeddings._commit.cache_clear()
+    _pinned.commit.cache_clear()
     yield folder / "snapshots" / COMMIT
-    embeddings._commit.cache_clear()
+    _pinned.commit.cache_clear()
 
 
 @pytest.mark.usefixtures("library")
@@ -571,7 +572,7 @@ def test_a_hub_model_is_pinned_by_the_commit_that_its_revision_stands_for(hub_ca
     for revision in (None, "v1", COMMIT):
         options = Semantic.Options(model="someone/small", revision=revision)
         assert str(options.fingerprint()).startswith(f"{COMMIT}; ")
-        assert options.found() == embeddings.Pinned("someone/small", COMMIT, COMMIT)
+        assert options.found() == _pinned.Pinned("someone/small", COMMIT, COMMIT)
     for model, revision in (("someone/large", None), ("someone/small", "v2")):
         with pytest.raises(
             RecipeError, match=f"{model}.*neither a folder .* nor in the hub's cache.*hf download"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ import orjson
 
 from curate import record
 from curate.errors import IntegrityError, RecipeError
+from curate.io.scan import MESSAGES_EXTRA
 from curate.io.write import Shard, finished, write_text
 from curate.outcome import batches
 from curate.pipeline import Chain
@@ -37,8 +39,8 @@ _YES_NO = {"yes": True, "no": False, True: True, False: False, None: None}
 def draw(chains: Sequence[Chain], folder: Path, size: int) -> list[Shard]:
     """Write the form into ``folder``/audit and return it; nothing where the size is 0 or no record was kept.
 
-    The sample is the ``size`` records whose SHA-256 over the seed and their id is least: the same for any
-    order of files, number of workers or batch size.
+    The sample is the ``size`` records whose SHA-256 over the seed, their id and the hash of their content as read is
+    least: the same for any order of files, number of workers or batch size.
     """
     chosen: list[tuple[_Place, dict[str, Any]]] = []
     for chain in chains if size else ():
@@ -62,9 +64,9 @@ _Place: TypeAlias = tuple[bytes, str, int]  # in the draw; ids need not be uniqu
 
 
 def _places(batch: record.Batch) -> Iterator[tuple[int, _Place]]:
-    columns = (batch.column(name).to_pylist() for name in ("id", "_path", "_row"))
-    for at, (name, path, row) in enumerate(zip(*columns, strict=True)):
-        yield at, (hashlib.sha256(f"{SEED}\0{name}".encode()).digest(), path, row)
+    columns = (batch.column(name).to_pylist() for name in ("id", "_sha256", "_path", "_row"))
+    for at, (name, digest, path, row) in enumerate(zip(*columns, strict=True)):
+        yield at, (hashlib.sha256(f"{SEED}\0{name}\0{digest}".encode()).digest(), path, row)
 
 
 def _line(batch: record.Batch, at: int) -> dict[str, Any]:
@@ -72,11 +74,13 @@ def _line(batch: record.Batch, at: int) -> dict[str, Any]:
     values = {
         name: one.column(name)[0].as_py() for name in ("id", "_path", "_row", record.kind(batch), _EDITS)
     }
+    beside = {MESSAGES_EXTRA} & set(batch.schema.names)  # tool calls and the like, which no stage scrubs
     return {
         "id": values["id"],
         "read_from": record.locator(values["_path"], values["_row"]),
         "sha256": record.content_sha256(record.content(one))[0].as_py(),
         record.kind(batch): values[record.kind(batch)],
+        **{name: one.column(name)[0].as_py() for name in beside},
         "edits": values[_EDITS] or [],
     }
 
@@ -142,6 +146,7 @@ def _read(form: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise RecipeError(f"{form}: {error.strerror}; name a filled-in copy of the form") from None
     lines = []
+    text = text.removeprefix(BOM_UTF8)  # as Excel and Notepad put before it
     for number, line in enumerate(filter(bytes.strip, text.splitlines()), 1):
         try:
             lines.append(orjson.loads(line))
@@ -184,7 +189,12 @@ def _told(answers: Sequence[Mapping[str, Any]], kept: int) -> dict[str, Any]:
     kinds = Counter(kind for answer in answers for kind in answer[KINDS])
     found = _share(left)
     if left:
-        found["records_in_release"] = [math.floor(found["low"] * kept), math.ceil(found["high"] * kept)]
+        low, high = interval(sum(left), len(left))
+        clean = len(left) - sum(left)  # what was answered for is certain, whatever the interval
+        found["records_in_release"] = [
+            max(sum(left), math.floor(low * kept)),
+            min(kept - clean, math.ceil(high * kept)),
+        ]
     return {
         "confidence": CONFIDENCE,
         QUESTIONS[0]: found,

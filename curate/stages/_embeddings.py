@@ -5,11 +5,9 @@ sentence-transformers (Apache-2.0) loads and runs it. No code that a model bring
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,26 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import MissingExtra, RecipeError
+from curate.stages._pinned import Pinned, commit, fetched, local, versions_of
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Vectors: TypeAlias = npt.NDArray[np.float32]
 
 _LIBRARIES = ("sentence_transformers", "faiss")
 _MARKS = ("modules.json", "config.json")  # a model saved by sentence-transformers, or by transformers
-# Weights for other libraries, which a hub model often has beside its own.
-_FOREIGN = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "*.mlmodel"]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _MOST_TOKENS = 2**17  # taken as the limit of a model that states none, so that no text can fill the memory
 _MOST_CHARACTERS = 64  # per token: a text of more than this times the limit is too long whatever it says
-
-
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """A model that was found: a folder with the hash of its files, or a hub id with its commit."""
-
-    place: str
-    commit: str | None  # of a model on the hub
-    fingerprint: str
 
 
 def find(model: str, revision: str | None, beside: Path) -> Pinned:
@@ -53,92 +41,19 @@ def find(model: str, revision: str | None, beside: Path) -> Pinned:
     if folder.is_dir():
         if revision is not None:
             raise RecipeError(f"model {model!r} is a folder, which has no revisions; take out revision")
-        return _local(model, folder)
+        return local(model, folder, _MARKS, "sentence-transformers")
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise RecipeError(
             f"model {model!r}: no such folder; expected one that sentence-transformers saved, relative to the "
             "recipe's folder, or a hub id such as sentence-transformers/all-MiniLM-L6-v2; correct it"
         )
-    commit = _commit(model, revision)
-    return Pinned(model, commit, commit)
+    found = commit(model, revision, _MARKS)
+    return Pinned(model, found, found)
 
 
 def versions() -> str:
     """Return the versions of the libraries on which vectors depend, without what tells their builds apart."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = []
-    for name in ("faiss-cpu", "sentence-transformers", "tokenizers", "torch", "transformers"):
-        with suppress(PackageNotFoundError):  # faiss has packages of other names, too
-            found.append(f"{name} {version(name).partition('+')[0]}")
-    return ", ".join(found)
-
-
-def _local(model: str, folder: Path) -> Pinned:
-    if not any((folder / name).is_file() for name in _MARKS):
-        has = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-        raise RecipeError(
-            f"model {model!r}: the folder has {has}; expected {' or '.join(_MARKS)}, as sentence-transformers "
-            "saves a model; name such a folder"
-        )
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = [(path, path.relative_to(folder)) for path in files]
-    shown = [(path, name) for path, name in names if not any(part.startswith(".") for part in name.parts)]
-    stamps = tuple(
-        (str(path), name.as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path, name in shown
-    )
-    return Pinned(str(folder), None, _hash(stamps))
-
-
-@lru_cache(maxsize=8)
-def _hash(stamps: tuple[tuple[str, str, int, int], ...]) -> str:
-    """Return one SHA-256 over the names and contents of files; size and time tell a changed one."""
-    whole = hashlib.sha256()
-    for path, name, _, _ in stamps:
-        with Path(path).open("rb") as file:
-            whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return whole.hexdigest()
-
-
-@lru_cache(maxsize=8)
-def _commit(model: str, revision: str | None) -> str:
-    """Return the commit that a hub model's revision stands for now; without a network, when it was fetched."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    known_only = False  # without a network, asking for a second file would only mean waiting again
-    absent = f"model {model!r}: neither a folder relative to the recipe's nor"
-    for name in _MARKS:
-        try:
-            found = Path(hf_hub_download(model, name, revision=revision, local_files_only=known_only))
-        except LocalEntryNotFoundError:
-            known_only = True
-        except GatedRepoError:
-            raise RecipeError(
-                f"model {model!r}: its owner asks for a login; accept the terms on its page and log in with "
-                "'hf auth login'"
-            ) from None
-        except RepositoryNotFoundError:
-            raise RecipeError(f"{absent} on the hub, or not public; correct the name") from None
-        except RevisionNotFoundError:
-            raise RecipeError(
-                f"model {model!r} has no revision {revision!r}; name a branch, tag or commit"
-            ) from None
-        except EntryNotFoundError:
-            pass
-        else:
-            return found.parent.name  # …/snapshots/<commit>/<name>
-    raise RecipeError(
-        f"{absent} in the hub's cache, and the hub gives none (no network, or it holds neither "
-        f"{' nor '.join(_MARKS)}); fetch it with 'hf download {model}' where there is a network, and set "
-        "HF_HUB_OFFLINE=1 where there is none"
-    )
+    return versions_of(("faiss-cpu", "sentence-transformers", "tokenizers", "torch", "transformers"))
 
 
 class Embedder:
@@ -219,16 +134,6 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _fetched(model: str, commit: str) -> str:
-    """Return the folder of the hub's cache that holds a model, after all that it lacks has been fetched."""
-    from huggingface_hub import snapshot_download
-
-    folder = Path(snapshot_download(model, revision=commit, ignore_patterns=[*_FOREIGN, "*.bin"]))
-    if not any(folder.rglob("*.safetensors")):  # an older model, whose weights are pickled
-        snapshot_download(model, revision=commit, ignore_patterns=_FOREIGN)
-    return str(folder)
-
-
 def _load(pinned: Pinned, device: str) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
@@ -236,7 +141,7 @@ def _load(pinned: Pinned, device: str) -> Any:
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
     try:
-        place = pinned.place if pinned.commit is None else _fetched(pinned.place, pinned.commit)
+        place = pinned.place if pinned.commit is None else fetched(pinned.place, pinned.commit)
         model = SentenceTransformer(place, device=device, trust_remote_code=False)
     except Exception as error:  # whatever a model's files make libraries raise, it is the model's fault
         said = " ".join(str(error).split())[:300]

@@ -147,6 +147,11 @@ class PiiOptions(StageOptions):
             raise ValueError(
                 f"{missing[0]} is a name, and names: {self.names!r} finds none; set names to what does"
             )
+        if self.entities and self.names != "off" and not set(self.entities) & set(NAMED):
+            raise ValueError(
+                f"names: {self.names!r} is asked for, and entities lists no kind of name; add one, such as PERSON, "
+                "or take out names"
+            )
         self._has_one_key()
         return self
 
@@ -246,7 +251,8 @@ class PiiOptions(StageOptions):
         names = "" if set(self.kinds()) & set(NAMED) else "names or "
         return [
             f"Kinds looked for: {', '.join(self.kinds())}; no others, and no {names}postal addresses.",
-            "Looked at: the text of documents and turns; not a record's id, url, author or own columns.",
+            "Looked at: the text of documents and turns; not a record's id, url, author or own columns, nor what "
+            "stands beside a turn's content, such as a name or tool calls (messages_extra).",
             *([_ORIGINALS] if self.action == "edit" else []),
         ]
 

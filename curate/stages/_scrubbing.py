@@ -6,24 +6,21 @@ of the original too. All offsets are the original's.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from curate.kernels.spans import Edit, Span, replace, resolve, trace_back, widen
+from curate.stages._carrying import carried_over
 from curate.stages.finders import Finds
 from curate.stages.operators import Hand, Numbers
 
-CARRIED = "carried-over"
-LEAST_CARRIED = 5  # letters and digits: a shorter value means something else too often
 _ROUNDS = 8  # times that a record is read again; two have nearly always been enough
-_NO_WORD = re.compile(r"[\W_]+")
-_HAS_DIGIT = re.compile(r"\d")
 
 
 class Search(Protocol):
@@ -51,6 +48,7 @@ class Scrubbed:
     error: Exception | None = None  # why it was not read to its end
     _edits: list[list[Edit]] = field(default_factory=list)
     _plainly: set[tuple[int, Span]] = field(default_factory=set)
+    _shown: list[tuple[int, Span]] = field(default_factory=list)  # what the last reading showed
 
     def settle(self, hand: Hand, consistent: bool) -> bool:
         """Settle the finds, edit the turns, and tell whether the turns are now other than before."""
@@ -66,7 +64,13 @@ class Scrubbed:
             for turn, spans in enumerate(self.found)
         ]
         self.edited = [replace(text, edits) for text, edits in zip(self.turns, self._edits, strict=True)]
-        return self.edited != before
+        if self.edited != before or not self._shown:
+            self._shown = []
+            return self.edited != before
+        # What showed reaches over several edits that stand side by side, and covers no more than they do.
+        self._plainly |= {(turn, find) for turn, span in self._shown for find in _met(span, self.found[turn])}
+        self._shown = []
+        return self.settle(hand, consistent)
 
     def _instead(self, turn: int, span: Span, hand: Hand, numbers: Numbers) -> str:
         if (turn, span) in self._plainly:
@@ -79,12 +83,21 @@ class Scrubbed:
         What covers no more than an edit did means that the edit's own text looks like a value where it stands; it
         is then replaced plainly.
         """
-        settled = set(self.found[turn])
+        settled = self.found[turn]
+        starts = [span.start for span in settled]
         for span in widen(self.turns[turn], trace_back(spans, self._edits[turn])):
-            known = {other for other in settled if other.start <= span.start and span.end <= other.end}
+            at = bisect_right(starts, span.start) - 1  # they do not overlap: no other can hold the span
+            known = [other for other in settled[max(0, at) : at + 1] if span.end <= other.end]
             self._plainly |= {(turn, other) for other in known}
             if not known:
                 self.raw[turn].add(span)
+                self._shown.append((turn, span))
+
+
+def _met(span: Span, finds: Sequence[Span]) -> list[Span]:
+    """Return which of some finds, in order and without overlaps, share a character with a span."""
+    first = bisect_right(finds, span.start, key=lambda find: find.end)
+    return list(takewhile(lambda find: find.start < span.end, finds[first:]))
 
 
 class Scrubber:
@@ -154,58 +167,3 @@ class Scrubber:
             if shown and self._settled(record):
                 again.append(record)
         return again
-
-
-def carried_over(turns: Sequence[str], found: Sequence[Iterable[Span]]) -> list[list[Span]]:
-    """Return, per turn, the places where a value that was found stands once more, as a whole word.
-
-    Case counts for words, not where the value holds a digit or an at sign; digits alone may be grouped otherwise.
-    Only values of LEAST_CARRIED letters and digits or more; the score and the type are those of its first find.
-    """
-    values: dict[str, tuple[Span, str]] = {}
-    known: Counter[str] = Counter()
-    for text, spans in zip(turns, found, strict=True):
-        for span in sorted(spans):
-            value = text[span.start : span.end]
-            bare = _bare(value, _folds(value))
-            if len(bare) >= LEAST_CARRIED:
-                values.setdefault(bare, (span, value))
-                known[bare] += 1
-    carried: list[list[Span]] = [[] for _ in turns]
-    if not values:
-        return carried
-    bare_turns = [_bare(text, False) for text in turns]
-    folded = (
-        [text.lower() for text in bare_turns]
-        if any(_folds(value) for _, value in values.values())
-        else bare_turns
-    )
-    for bare, (span, value) in values.items():
-        if sum(text.count(bare) for text in (folded if _folds(value) else bare_turns)) <= known[bare]:
-            continue  # it stands nowhere else
-        pattern = _anywhere(value)
-        for turn, text in enumerate(turns):
-            for match in pattern.finditer(text):
-                carried[turn].append(span._replace(start=match.start(), end=match.end(), recognizer=CARRIED))
-    return [
-        [s for s in again if not any(o.start <= s.start and s.end <= o.end for o in spans)]
-        for again, spans in zip(carried, found, strict=True)
-    ]
-
-
-def _folds(value: str) -> bool:
-    """Tell whether case does not count in a value."""
-    return "@" in value or _HAS_DIGIT.search(value) is not None
-
-
-def _bare(text: str, folds: bool) -> str:
-    bare = _NO_WORD.sub("", text)
-    return bare.lower() if folds else bare
-
-
-def _anywhere(value: str) -> re.Pattern[str]:
-    """Compile what matches the value wherever it stands as a whole word."""
-    bare = _NO_WORD.sub("", value)
-    words = r"\s+".join(map(re.escape, value.split()))
-    form = r"[ .()/-]{0,2}".join(bare) if bare.isdecimal() else words
-    return re.compile(rf"(?<![^\W_]){form}(?![^\W_])", re.IGNORECASE if _folds(value) else re.NOFLAG)

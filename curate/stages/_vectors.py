@@ -17,8 +17,9 @@ from curate import record
 from curate.kernels.parts import On
 from curate.record import Batch
 from curate.stage import Engine, SketchPart
-from curate.stages._embeddings import Embedder, Pinned, embedder
+from curate.stages._embeddings import Embedder, embedder
 from curate.stages._neighbours import Ints, Rows, Verified
+from curate.stages._pinned import Pinned
 from curate.stages.nominated import ReadBack, read_back
 
 PARTS = ("prompt", "response")

@@ -13,6 +13,7 @@ is never passed.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -127,9 +128,15 @@ class Pii:
 def reported(record: Scrubbed) -> list[list[Span]]:
     """Return a record's finds per turn, in order: those taken out, and those kept that are no part of them."""
     return [
-        sorted([*found, *(k for k in kept if all(k.end <= f.start or f.end <= k.start for f in found))])
+        sorted([*found, *(span for span in kept if not _meets(span, found))])
         for found, kept in zip(record.found, record.kept, strict=True)
     ]
+
+
+def _meets(span: Span, found: Sequence[Span]) -> bool:
+    """Tell whether a span shares a character with one of the finds, which are in order and do not overlap."""
+    after = bisect_left(found, span.end, key=lambda find: find.start)
+    return after > 0 and span.start < found[after - 1].end
 
 
 def _facts(rows: int, records: Sequence[Scrubbed]) -> pa.RecordBatch:

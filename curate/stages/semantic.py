@@ -20,8 +20,9 @@ from curate.record import Batch
 from curate.stage import Engine, Sketches, SketchPart, StageOptions
 from curate.stages import _neighbours as neighbours
 from curate.stages import _vectors
-from curate.stages._embeddings import Device, Pinned, embedder, find, versions
+from curate.stages._embeddings import Device, embedder, find, versions
 from curate.stages._neighbours import Clustering, Ints, Search
+from curate.stages._pinned import Pinned
 from curate.stages._vectors import PARTS
 from curate.stages.resolved import Clusters, Resolved, chosen, settle
 

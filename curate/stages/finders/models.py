@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.kernels.spans import Span
-from curate.stages._embeddings import Pinned, _one_thread
+from curate.stages._embeddings import _one_thread
+from curate.stages._pinned import Pinned
 from curate.stages.finders import Finds, pinned, readers
 from curate.stages.finders.pinned import Kind
 from curate.stages.finders.readers import Read, Results

@@ -79,7 +79,10 @@ class Gazetteer:
         offsets = range(len(listed) + 1) if records is None else records
         found: list[Finds] = []
         for start, end in pairwise(offsets):
-            found += self.read(listed[start:end])
+            try:
+                found += self.read(listed[start:end])
+            except Exception as error:  # noqa: BLE001  whatever it was, the texts have not been read to their end
+                found += [error] * (end - start)
         return found
 
     def read(self, texts: Sequence[str]) -> list[list[Span]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from curate.errors import MissingExtra, RecipeError
-from curate.stages._embeddings import Pinned, _fetched, _hash
+from curate.stages._pinned import Pinned, commit, fetched, hash_of, local, versions_of
 
 Kind: TypeAlias = Literal["spacy", "transformers", "gliner"]
 
@@ -45,7 +44,7 @@ def find(kind: Kind, model: str, revision: str | None, beside: Path) -> Pinned:
     if folder.is_dir():
         if revision is not None:
             raise RecipeError(f"model {model!r} is a folder, which has no revisions; take out revision")
-        return _local(kind, model, folder)
+        return local(model, folder, _MARKS[kind], kind)
     if kind == "spacy":
         return _package(model, revision)
     if not _HUB_ID.fullmatch(model):
@@ -53,8 +52,8 @@ def find(kind: Kind, model: str, revision: str | None, beside: Path) -> Pinned:
             f"model {model!r}: no such folder; expected one with {' or '.join(_MARKS[kind])}, relative to the "
             "recipe's folder, or a hub id such as dslim/bert-base-NER; correct it"
         )
-    commit = _commit(kind, model, revision)
-    return Pinned(model, commit, commit)
+    found = commit(model, revision, _MARKS[kind])
+    return Pinned(model, found, found)
 
 
 def outline(kind: Kind, pinned: Pinned) -> dict[str, Any]:
@@ -74,28 +73,12 @@ def outline(kind: Kind, pinned: Pinned) -> dict[str, Any]:
 
 def place(pinned: Pinned) -> str:
     """Return what the libraries load: a folder or a package; a hub model is fetched whole."""
-    return pinned.place if pinned.commit is None else _fetched(pinned.place, pinned.commit)
+    return pinned.place if pinned.commit is None else fetched(pinned.place, pinned.commit)
 
 
 def versions(kind: Kind) -> str:
     """Return the versions of the libraries on which finds depend, without what tells their builds apart."""
-    found = []
-    for name in ("presidio-analyzer", *_LIBRARIES[kind]):
-        try:
-            found.append(f"{name} {version(name).partition('+')[0]}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
-
-
-def _local(kind: Kind, model: str, folder: Path) -> Pinned:
-    if not any((folder / name).is_file() for name in _MARKS[kind]):
-        has = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-        raise RecipeError(
-            f"model {model!r}: the folder has {has}; expected {' or '.join(_MARKS[kind])}, as {kind} saves a "
-            "model; name such a folder"
-        )
-    return Pinned(str(folder), None, _hash_of(folder))
+    return versions_of(("presidio-analyzer", *_LIBRARIES[kind]))
 
 
 def _package(model: str, revision: str | None) -> Pinned:
@@ -108,46 +91,12 @@ def _package(model: str, revision: str | None) -> Pinned:
     if revision is not None or not (folder / "meta.json").is_file():
         problem = "has no revisions; take out revision" if revision else "is no spaCy pipeline; name another"
         raise RecipeError(f"model {model!r} is a package, which {problem}")
-    return Pinned(model, None, _hash_of(folder))
+    return Pinned(model, None, hash_of(folder))
 
 
 def _folder_of(package: str) -> Path:
     spec = find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else Path(package)
-
-
-def _hash_of(folder: Path) -> str:
-    """Return one SHA-256 over the names and contents of a folder's files, hidden and compiled ones left out."""
-    stamps = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in name.parts):
-            status = path.stat()
-            stamps.append((str(path), name.as_posix(), status.st_size, status.st_mtime_ns))
-    return _hash(tuple(stamps))
-
-
-def _commit(kind: Kind, model: str, revision: str | None) -> str:
-    """Return the commit that a hub model's revision stands for now; without a network, when it was fetched."""
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    for mark in _MARKS[kind]:
-        try:
-            return _fetch(model, mark, revision).parent.name  # …/snapshots/<commit>/<mark>
-        except LocalEntryNotFoundError:
-            break
-        except EntryNotFoundError:
-            continue
-        except Exception as error:  # a gated, hidden or absent model, or a revision that it has not
-            raise RecipeError(
-                f"model {model!r}: neither a folder relative to the recipe's nor to be had from the hub "
-                f"({type(error).__name__}); correct the name or revision, or log in with 'hf auth login'"
-            ) from error
-    raise RecipeError(
-        f"model {model!r}: neither a folder relative to the recipe's nor in the hub's cache, and the hub gives "
-        f"none (no network, or it holds no {' or '.join(_MARKS[kind])}); fetch it with 'hf download {model}' "
-        "where there is a network, and set HF_HUB_OFFLINE=1 where there is none"
-    )
 
 
 def _fetch(model: str, name: str, revision: str | None) -> Path:
