@@ -9,10 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from curate.kernels.spans import Span, resolve
+from curate.ledger import rows_of
 from curate.record import CURATE
 
 AROUND = 40  # characters shown on either side
@@ -58,16 +56,8 @@ def _hidden(text: str, start: int, end: int, finds: Iterable[Span]) -> str:
 
 def _original(out: Path, record_id: str, stage: str) -> list[str] | None:
     """Return the record's turns as the stage saw them, of the one record of that id; None if they are not kept."""
-    found = []
-    for path in sorted((out / "removed").glob("*.parquet")):
-        file = pq.ParquetFile(path)
-        for group in range(file.num_row_groups):
-            at = pc.indices_nonzero(
-                pc.equal(file.read_row_group(group, columns=["id"]).column("id"), record_id)
-            )
-            if len(at):
-                rows = file.read_row_group(group).take(at).to_pylist()
-                found += [row for row in rows if row[CURATE]["stage"] == stage]
+    rows = rows_of((out / "removed").glob("*.parquet"), record_id, ("text", "messages", CURATE))
+    found = [row for row in rows if row[CURATE]["stage"] == stage]
     if len(found) != 1:  # ids need not be unique
         return None
     if found[0].get("messages") is not None:

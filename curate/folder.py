@@ -39,7 +39,8 @@ def check(out: Path) -> None:
     held = sorted(path.name for path in out.iterdir())
     if not held:
         return
-    if not _is_release(out) and not (out / "work" / LOCK).is_file():
+    manifest = _manifest(out)
+    if manifest is None and not (out / "work" / LOCK).is_file():
         raise RecipeError(
             f"--out {out}: holds {', '.join(held[:3])} and no release; name an empty or new folder"
         )
@@ -54,7 +55,7 @@ def check(out: Path) -> None:
             f"--out {out}: {foreign[0]} is no file of a release; move it, or name another folder"
         )
     form = out / audit.FOLDER / audit.SAMPLE
-    if form.is_file() and _is_release(out) and not audit.is_blank(out, manifests.load(out)):
+    if manifest is not None and form.is_file() and not audit.is_blank(out, manifest):
         raise RecipeError(
             f"--out {out}: {form.relative_to(out)} was filled in; move it to another folder to keep it"
         )
@@ -83,12 +84,12 @@ def check_earlier(out: Path, stages: Iterable[StageSpec]) -> None:
                 )
 
 
-def _is_release(out: Path) -> bool:
+def _manifest(out: Path) -> dict[str, Any] | None:
+    """Return the manifest of the release in a folder, None where it holds none."""
     try:
-        manifests.load(out)
+        return manifests.load(out)
     except (RecipeError, IntegrityError):
-        return False
-    return True
+        return None
 
 
 @contextmanager

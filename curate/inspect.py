@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate import context
 from curate.errors import IntegrityError, RecipeError
 from curate.io.manifest import load
-from curate.ledger import connect, query, scan_parquet
+from curate.ledger import connect, query, rows_of, scan_parquet
 from curate.record import CURATE
 from curate.stages.resolved import OF_RELEASE
 
@@ -62,8 +60,8 @@ class Difference:
 
 def explain(out: Path, manifest: dict[str, Any], record_id: str) -> Story:
     """Return one record's story. Raises RecipeError if the release never saw the id."""
-    kept = _find(out, "records", record_id, _ABOUT)
-    removed = _find(out, "removed", record_id, (CURATE,))
+    kept = rows_of((out / "records").glob("part-*"), record_id, _ABOUT)
+    removed = rows_of((out / "removed").glob("part-*"), record_id, (CURATE,))
     with connect(out) as db:
         decided = query(db, "SELECT * FROM ledger WHERE id = ?", [record_id])
         if not kept and not decided:
@@ -101,23 +99,6 @@ _PLACE = {"type", "turn", "start", "end", "score"}  # of a find of personal data
 _ABOUT = ("source", "locator", "license_declared", "license_concluded", "language")
 
 
-def _find(out: Path, part: str, record_id: str, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows of a table that have the id, each with its file and its row there, from 1."""
-    found = []
-    for path in sorted((out / part).glob("part-*.parquet")):
-        file = pq.ParquetFile(path)
-        start = 0
-        for group in range(file.num_row_groups):
-            ids = file.read_row_group(group, columns=["id"]).column("id")
-            at = pc.indices_nonzero(pc.equal(ids, record_id))
-            if len(at):
-                rows = file.read_row_group(group, columns=list(columns)).take(at).to_pylist()
-                for row, n in zip(rows, at.to_pylist(), strict=True):
-                    found.append({**row, "file": path.name, "row": start + n + 1})
-            start += len(ids)
-    return found
-
-
 # The kept record of an earlier release may have the id of one of this release.
 _TWINS = "SELECT id FROM ledger WHERE kept_id = ? AND action = 'drop' AND reason NOT LIKE ? ORDER BY id"
 _GONE = "SELECT * FROM ledger WHERE id = ? AND action IN ('drop', 'quarantine')"
@@ -153,7 +134,7 @@ def _there(out: Path, root: str, record_id: str) -> dict[str, Any]:
         except (RecipeError, IntegrityError, OSError):
             continue
         if manifest.get("root") == root:
-            kept = _find(folder, "records", record_id, ("locator",))
+            kept = rows_of((folder / "records").glob("part-*"), record_id, ("locator",))
             return {
                 "folder": str(folder),
                 "places": [_place(folder, row, row["locator"], "data") for row in kept],

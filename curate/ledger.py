@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate.errors import RecipeError
 from curate.record import Batch
@@ -112,6 +113,27 @@ def scan_parquet(files: Iterable[Path]) -> str:
         escaped = re.sub(r"([\[*?])", r"[\1]", str(path))
         names.append("'" + escaped.replace("'", "''") + "'")
     return f"read_parquet([{', '.join(names)}], hive_partitioning = false)"
+
+
+def rows_of(files: Iterable[Path], record_id: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of parquet files that have the id: those of the columns that there are, file and row, from 1.
+
+    Only the row groups that hold the id are read whole.
+    """
+    found = []
+    for path in sorted(files):
+        file = pq.ParquetFile(path)
+        wanted = [name for name in columns if name in file.schema_arrow.names]
+        start = 0
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, columns=["id"]).column("id")
+            at = pc.indices_nonzero(pc.equal(ids, record_id))
+            if len(at):
+                rows = file.read_row_group(group, columns=wanted).take(at).to_pylist()
+                for row, n in zip(rows, at.to_pylist(), strict=True):
+                    found.append({**row, "file": path.name, "row": start + n + 1})
+            start += len(ids)
+    return found
 
 
 def query(
