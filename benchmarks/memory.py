@@ -66,7 +66,7 @@ def measure(data: Path, size_mb: int, workers: int) -> tuple[float, float, str]:
         command = [
             sys.executable,
             "-m",
-            "curate.cli",
+            "curate",
             "run",
             str(here / "curate.yaml"),
             "--workers",

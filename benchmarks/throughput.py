@@ -39,7 +39,7 @@ def run(data: Path, workers: int) -> None:
         command = [
             sys.executable,
             "-m",
-            "curate.cli",
+            "curate",
             "run",
             str(recipe),
             "--json",

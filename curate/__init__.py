@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from curate.custody import audit, datasheet
     from curate.demo.starter import init
     from curate.recipe import schema
-    from curate.release import Release, audit, datasheet, diff, explain, load, plan, run
+    from curate.release import Release, diff, explain, load, plan, run
     from curate.unseal import reveal
 
 __all__ = [
@@ -32,8 +33,8 @@ __all__ = [
 
 _WHERE = {
     "Release": "curate.release",
-    "audit": "curate.release",
-    "datasheet": "curate.release",
+    "audit": "curate.custody",
+    "datasheet": "curate.custody",
     "diff": "curate.release",
     "explain": "curate.release",
     "init": "curate.demo.starter",

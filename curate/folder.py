@@ -21,7 +21,7 @@ from curate.io.scan import InputFile
 from curate.io.write import sync
 from curate.recipe import StageSpec
 
-PARTS = ("data", "records", "ledger", "removed", "clusters", "index", "audit")
+PARTS = ("data", "records", "leaves", "ledger", "removed", "clusters", "index", "audit")
 LOCK = "curate.lock"
 _WORK = ("units", "resolved", "scan", "release", "replaced")  # what a run makes in OUT/work
 _OURS = re.compile(r"(part|edited)-\d{5,}\.(parquet|jsonl\.zst)|pii-(sample|answers)\.jsonl")

@@ -21,7 +21,8 @@ from pydantic import Field, field_validator
 
 from curate import rules
 from curate.errors import RecipeError
-from curate.source import Part, Size, Source, read_sources
+from curate.parts import About, Gates, Output, Suppress, Tune
+from curate.source import Part, Source, read_sources
 from curate.source import parse_size as parse_size  # known by this name to those who run recipes
 from curate.stage import StageClass, StageOptions
 from curate.yamlfile import NAME, YamlFile, allowed
@@ -43,35 +44,6 @@ _STAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TAKEN = "read"  # what reading itself reports under; counts of a stage by this name would mix with it
 
 
-class Output(Part):
-    """How the release is written."""
-
-    format: Literal["parquet", "jsonl.zst"] = "parquet"
-    shard_size: Size = Field(256 * 10**6, description="bytes on disk after which a new shard begins")
-    keep_removed: bool = Field(True, description="keep dropped and quarantined records in removed/")
-    index: bool = Field(
-        False,
-        description="keep the signatures of kept records in index/, to deduplicate later releases against",
-    )
-
-
-class Gates(Part):
-    """Limits that a release must meet; one that is missed makes the exit code 1."""
-
-    max_source_loss: float | None = Field(
-        None, ge=0, le=1, description="share of a source that may be removed"
-    )
-    max_unanswered: int | None = Field(None, ge=0, description="unanswered questions in the datasheet")
-
-
-class Tune(Part):
-    """The quick-tune's part of the recipe."""
-
-    base: str = "tiny"
-    seeds: int = Field(3, ge=1)
-    arms: str | tuple[str, ...] = "leave-one-out"
-
-
 class _Head(Part):
     """The recipe's own keys; sources and stages are checked one by one."""
 
@@ -80,6 +52,11 @@ class _Head(Part):
     version: str = Field(description="version of the release", min_length=1)
     sources: list[Any] = Field(min_length=1)
     stages: list[Any] = Field(min_length=1)
+    about: About = About()
+    answers: str | None = Field(
+        None, description="file with a person's answers for the datasheet, relative to the recipe"
+    )
+    suppress: Suppress | None = None
     output: Output = Output()
     gates: Gates = Gates()
     tune: Tune = Tune()
@@ -133,6 +110,9 @@ class Recipe:
     output: Output
     gates: Gates
     tune: Tune
+    about: About
+    answers: str | None  # the file's content is no part of the recipe: answering changes no record
+    suppress: Suppress | None
 
     @property
     def folder(self) -> Path:
@@ -145,6 +125,7 @@ class Recipe:
             "curate": 1,
             "name": self.name,
             "version": self.version,
+            "about": self.about.model_dump(mode="json", exclude_none=True),
             "sources": [source.model_dump(mode="json", exclude_none=True) for source in self.sources],
             "stages": [stage.resolved() for stage in self.stages],
             "output": self.output.model_dump(mode="json"),
@@ -176,7 +157,19 @@ def load(path: str | Path) -> Recipe:
     if problems or head is None:
         raise RecipeError(sorted(set(problems), key=_line))
     ordered = tuple(sorted(sources, key=lambda source: source.name))
-    return Recipe(path, head.name, head.version, ordered, tuple(stages), head.output, head.gates, head.tune)
+    return Recipe(
+        path,
+        head.name,
+        head.version,
+        ordered,
+        tuple(stages),
+        head.output,
+        head.gates,
+        head.tune,
+        head.about,
+        head.answers,
+        head.suppress,
+    )
 
 
 def _stages(file: YamlFile, folder: Path, problems: list[str]) -> list[StageSpec]:

@@ -55,7 +55,7 @@ FACTS = pa.schema(
         ("cluster", pa.string()),
     ]
 )
-OWN_FACTS = frozenset({"id", "source", "locator", "sha256_in", "sha256_out", "edits"})
+OWN_FACTS = frozenset({"id", "source", "locator", "sha256_in", "sha256_out", "edits", "leaf", "salt"})
 """Columns of records/ that only the pipeline fills; no stage may state a fact of that name."""
 
 CURATE = "curate"

@@ -1,4 +1,4 @@
-"""The story on one page: recipe → read → stages → shards → ledger → manifest → datasheet."""
+"""The story on one page: recipe → read → stages → shards → ledger → manifest → documents."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate import clusters, inspect, ledger, pipeline, shards
+from curate import clusters, inspect, ledger, merkle, pipeline, shards
 from curate import folder as out_folder
 from curate.doubled import DUPLICATE_ID
 from curate.engine.local import LocalEngine, Tick, cores
 from curate.errors import IntegrityError, RecipeError
 from curate.forecast import Plan, forecast
 from curate.govern import audit as audits
-from curate.govern import datasheet as sheet
+from curate.govern import derived, documents, overlap, statistics
 from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
-from curate.govern import overlap, statistics
 from curate.io.scan import SourcePlan, scan
-from curate.io.write import finished, write_text
 from curate.recipe import Recipe
 from curate.recipe import load as load_recipe
 from curate.software import software
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 BATCH_RECORDS = 1024
 LEAST_MEMORY = 256 * 10**6
-_DOCUMENTS = ("datasheet.md",)
 
 
 @dataclass(frozen=True)
@@ -106,12 +103,13 @@ def run(
             manifest = _write(checked, plans, outcome, work / "release", mapper, budget, started)
             watch.end()
             parts = sorted({entry["path"].split("/")[0] for entry in manifest["outputs"]})
-            out_folder.publish(work / "release", folder, parts, lambda: _finish(folder, manifest))
+            out_folder.publish(work / "release", folder, parts, lambda: finish(folder, manifest))
     return Release(folder, manifest)
 
 
-def _finish(out: Path, manifest: dict[str, Any]) -> None:
-    _documents(out, manifest)
+def finish(out: Path, manifest: dict[str, Any]) -> None:
+    """Write every document of a release, then its manifest, without which no folder is a release."""
+    documents.write(out, manifest)
     manifests.save(manifest, out)
 
 
@@ -141,48 +139,6 @@ def diff(out_a: str | Path, out_b: str | Path) -> inspect.Difference:
     return inspect.diff(a.path, a.manifest, b.path, b.manifest)
 
 
-def datasheet(out: str | Path) -> list[Path]:
-    """Render the datasheet from the manifest again and return the files written (``curate datasheet``)."""
-    release = load(out)
-    _held_to_root(release)
-    return _documents(release.path, release.manifest)
-
-
-def _held_to_root(release: Release) -> None:
-    if (found := manifests.root(release.manifest)) != release.manifest.get("root"):
-        raise IntegrityError(
-            f"{release.path / manifests.NAME}: was changed after the run: its root is "
-            f"{release.manifest.get('root')}, its content hashes to {found}; no datasheet is rendered from it"
-        )
-
-
-def audit(out: str | Path, form: str | Path) -> dict[str, Any]:
-    """Take in a filled-in form of the residual audit and return what it says (``curate audit``).
-
-    The answers, without any text, go into ``audit/``, their shares and intervals into the manifest and the
-    datasheet. Raises RecipeError for a form of another sample or with answers that are none.
-    """
-    release = load(out)
-    _held_to_root(release)
-    if release.path.resolve() in Path(form).resolve().parents:
-        raise RecipeError(
-            f"{form}: lies in the release, which the next run replaces; fill in a copy elsewhere"
-        )
-    told, answers = audits.judge(Path(form), release.path, release.manifest)
-    path = release.path / audits.FOLDER / audits.ANSWERS
-    write_text(path, answers.decode())
-    manifest = manifests.with_audit(
-        release.manifest, told, finished(path, answers.count(b"\n")), release.path
-    )
-    _finish(release.path, manifest)
-    return told
-
-
-def _documents(out: Path, manifest: dict[str, Any]) -> list[Path]:
-    write_text(out / "datasheet.md", sheet.markdown(manifest))
-    return [out / name for name in _DOCUMENTS]
-
-
 def _write(
     recipe: Recipe,
     plans: tuple[SourcePlan, ...],
@@ -195,7 +151,8 @@ def _write(
     """Write every table into a staging folder and return the manifest of what was written."""
     shutil.rmtree(staging, ignore_errors=True)
     output = recipe.output
-    written = shards.write(plans, outcome.chains, staging, output.format, output.shard_size, memory)
+    seal = merkle.seed(plans)
+    written = shards.write(plans, outcome.chains, staging, output.format, output.shard_size, memory, seal)
     for source, count in written.duplicate_ids.items():  # seen only now that every id is known
         tally = outcome.tallies[READ][source]
         tally.flagged += count
@@ -215,11 +172,14 @@ def _write(
         written.shards["index"] = index.shards
     if size := next((spec.options.audit for spec in recipe.stages if hasattr(spec.options, "audit")), 0):
         written.shards[audits.FOLDER] = audits.draw(outcome.chains, staging, size)
+    written.shards.update(derived.write(staging, memory))
     outputs = {
         name: files for name, files in written.shards.items() if name != "removed" or output.keep_removed
     }
     timing = _timing(outcome, time.perf_counter() - started)
-    return manifests.build(recipe, plans, outcome, outputs, staging, measured, found, gates, timing, index)
+    return manifests.build(
+        recipe, plans, outcome, outputs, staging, measured, found, gates, timing, index, written.tree
+    )
 
 
 def _timing(outcome: pipeline.Outcome, wall: float) -> dict[str, Any]:
@@ -288,7 +248,7 @@ def _up_to_date(out: Path, recipe: Recipe, plans: tuple[SourcePlan, ...]) -> Rel
     )
     if not same or not all(_is_whole(out / entry["path"], entry) for entry in held.manifest["outputs"]):
         return None
-    _documents(out, held.manifest)
+    documents.write(out, held.manifest)
     with out_folder.working(out, fresh=False):  # takes the lock, and clears what a stopped run left
         return replace(held, reused=True)
 

@@ -1,4 +1,4 @@
-"""From the pipeline's finished units to the release's tables: data/, records/, removed/ and ledger/.
+"""From the pipeline's finished units to the release's tables: data/, records/, leaves/, removed/ and ledger/.
 
 Everything is written in one order: sources by name, their files by path, records by row.
 """
@@ -14,7 +14,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import ledger, record
+from curate import ledger, merkle, record
 from curate.doubled import DoubledIds
 from curate.io.cells import is_json_text, json_text
 from curate.io.columns import JSON_TEXT
@@ -41,10 +41,11 @@ class Tables:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: shards by folder name, and how many records share their id with another."""
+    """What was written: shards by folder name, how many records share their id with another, the Merkle tree."""
 
     shards: dict[str, list[Shard]]
     duplicate_ids: dict[str, int]  # source → records
+    tree: dict[str, Any]  # as the manifest holds it
 
 
 def write(
@@ -54,17 +55,28 @@ def write(
     output: Format,
     shard_size: int,
     memory: int,
+    seed: bytes,
 ) -> Written:
-    """Write all tables into a folder and return what was written. memory: bytes that DuckDB may use."""
+    """Write all tables into a folder and return what was written.
+
+    memory: bytes that DuckDB may use. seed: what the records' salts are made of (:mod:`curate.merkle`).
+    """
     tables = schemas(plans, chains)
     main = ShardWriter(
-        [Stream(folder / "data", tables.data, output), Stream(folder / "records", tables.records)], shard_size
+        [
+            Stream(folder / "data", tables.data, output),
+            Stream(folder / "records", tables.records),
+            Stream(folder / merkle.FOLDER, merkle.SCHEMA),
+        ],
+        shard_size,
     )
     removed = ShardWriter([Stream(folder / "removed", tables.removed)], shard_size)
     edited = ShardWriter([Stream(folder / "removed", tables.removed, stem="edited")], shard_size)
+    tree = merkle.Tree()
     for chain in chains:
         for batch in batches(chain.folders[-1] / "records.arrow"):
-            main.append([_data(batch, tables.data), _records(batch, tables.records)])
+            if batch.num_rows:
+                main.append(_kept(batch, tables, tree, seed))
         for name, writer in (("removed", removed), ("edited", edited)):
             for table in _taken(chain, name, tables.removed):
                 writer.append([table])
@@ -79,7 +91,22 @@ def write(
     decisions.close()
     shards = {"data": main.shards[0], "records": main.shards[1], "ledger": decisions.shards[0]}
     shards["removed"] = [*edited.shards[0], *removed.shards[0]]
-    return Written(shards, counts)
+    shards[merkle.FOLDER] = main.shards[2]
+    return Written(shards, counts, {"root": tree.root(), "leaves": tree.size, "algorithm": merkle.ALGORITHM})
+
+
+def _kept(batch: pa.RecordBatch, tables: Tables, tree: merkle.Tree, seed: bytes) -> list[pa.Table]:
+    """Return kept records as rows of data/, records/ and leaves/, and add their leaves to the tree."""
+    data = _data(batch, tables.data)
+    salts = merkle.salts(seed, batch.column("source").to_pylist(), _locators(batch).to_pylist())
+    leaves = merkle.leaves(salts, data)
+    sealed = {
+        "leaf": pa.array(range(tree.size, tree.size + len(leaves)), pa.int64()),
+        "salt": pa.array(salts, pa.binary(merkle.SALT_BYTES)),
+    }
+    tree.extend(leaves)
+    told = pa.table({"leaf": pa.array(leaves, pa.binary(32))}, schema=merkle.SCHEMA)
+    return [data, _records(batch, tables.records, sealed), told]
 
 
 @dataclass(frozen=True)
@@ -133,13 +160,14 @@ def schemas(plans: Sequence[SourcePlan], chains: Sequence[Chain]) -> Tables:
                 facts |= {f.name[len(FACT) :]: f.type for f in schema_of(path) if f.name.startswith(FACT)}
     stated = [pa.field(name, facts[name]) for name in sorted(facts)]
     hashes = [pa.field(name, pa.string()) for name in ("locator", "sha256_in", "sha256_out")]
+    seal = [("leaf", pa.int64()), ("salt", pa.binary(merkle.SALT_BYTES))]  # place in the Merkle tree
     more = [field for field in stated if field.name not in record.FACTS.names]
     labels = [pa.field(name, pa.string()) for name in ("stage", "action", "reason", "locator", "sha256_in")]
     # raw: the bytes of a line that could not be read as a record
     decided = pa.struct([*labels, ("raw", pa.binary()), ("facts", pa.struct(stated))])
     return Tables(
         data=pa.schema([*record.IDENTITY, *contents, pa.field("language", pa.string()), *texts, *extras]),
-        records=pa.schema([*record.IDENTITY, *hashes, *record.FACTS, *more]),
+        records=pa.schema([*record.IDENTITY, *hashes, *seal, *record.FACTS, *more]),
         removed=pa.schema([*record.IDENTITY, *contents, *texts, *extras, pa.field(record.CURATE, decided)]),
     )
 
@@ -227,7 +255,7 @@ def _data(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     return _shaped(batch, schema, columns)
 
 
-def _records(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+def _records(batch: pa.RecordBatch, schema: pa.Schema, sealed: dict[str, pa.Array]) -> pa.Table:
     facts = {name[len(FACT) :]: batch.column(name) for name in batch.schema.names if name.startswith(FACT)}
     before = batch.column("_sha256")
     edited = pc.is_valid(batch.column(FACT + "edits"))
@@ -236,7 +264,7 @@ def _records(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
         after = pc.if_else(edited, record.content_sha256(record.content(batch)), before)
     own = {"locator": _locators(batch), "sha256_in": before, "sha256_out": after}
     facts.setdefault("license_declared", batch.column("license"))
-    return _shaped(batch.select(["id", "source"]), schema, {**facts, **own})
+    return _shaped(batch.select(["id", "source"]), schema, {**facts, **own, **sealed})
 
 
 def _taken(chain: Chain, name: str, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -12,14 +12,16 @@ errors
 record rules licenses licensenames kernels software yamlread yamlfile
 stage
 source
+parts
 recipe io ledger
 stages engine
 outcome unit pipeline
-doubled clusters shards forecast context unseal
+doubled clusters merkle shards forecast context unseal
 inspect
 govern
 folder
 release
+custody
 show demo
 cli
 __main__

@@ -421,6 +421,7 @@ def test_the_resolved_form_ignores_the_order_of_sources_and_files(tmp_path: Path
 def test_the_resolved_form_writes_every_default_out(tmp_path: Path) -> None:
     resolved = recipe.load(_write(tmp_path, GOOD)).resolved()
     wanted = {"format": "parquet", "shard_size": 256_000_000, "keep_removed": True, "index": False}
+    wanted |= {"encrypt_removed": None, "bom": False, "spdx": False}
     assert resolved["output"] == wanted
     assert resolved["stages"][0]["version"]
 

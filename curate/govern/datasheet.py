@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from curate.govern import duplicates, earlier, languages, personal
 from curate.govern.markdown import number, share, table
+
+
+def render(manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the datasheet's files."""
+    return {"datasheet.md": markdown(dict(manifest)).encode()}
 
 
 def markdown(manifest: dict[str, Any]) -> str:

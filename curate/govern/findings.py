@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from curate.parts import Gates
 from curate.pipeline import Outcome
-from curate.recipe import Gates
 from curate.unit import READ
 
 LOUD_LOSS = 0.5  # one stage that removes more than this share of a source is always reported …

@@ -56,6 +56,7 @@ def build(
     gates: Sequence[Mapping[str, Any]],
     timing: Mapping[str, Any],
     index: WrittenIndex | None = None,
+    tree: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put the manifest together; ``root`` is computed last."""
     order = [READ, *(spec.name for spec in recipe.stages)]
@@ -92,25 +93,18 @@ def build(
         "statistics": dict(statistics),
         "findings": list(findings),
         "gates": list(gates),
-        "outputs": [_output(shard, folder) for name in sorted(shards) for shard in shards[name]],
+        "outputs": [output(shard, folder) for name in sorted(shards) for shard in shards[name]],
         "timing": dict(timing),
+        **({} if tree is None else {"merkle": dict(tree)}),
         **({} if index is None else {"index": _index(index)}),
     }
     manifest["root"] = root(manifest)
     return manifest
 
 
-def with_audit(
-    manifest: Mapping[str, Any], told: Mapping[str, Any], answers: Shard, folder: Path
-) -> dict[str, Any]:
-    """Return the manifest with what an audit told, its answers among the outputs, and the root of that."""
-    entry = _output(answers, folder)
-    others = [output for output in manifest["outputs"] if output["path"] != entry["path"]]
-    changed = {
-        **manifest,
-        "audit": dict(told),
-        "outputs": sorted([*others, entry], key=lambda output: str(output["path"])),
-    }
+def revised(manifest: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return the manifest with some of its parts changed, or added, and the root of that."""
+    changed = {**manifest, **changes}
     changed["root"] = root(changed)
     return changed
 
@@ -120,7 +114,8 @@ def save(manifest: Mapping[str, Any], out: Path) -> None:
     write_text(out / NAME, orjson.dumps(manifest, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
-def _output(shard: Shard, folder: Path) -> dict[str, Any]:
+def output(shard: Shard, folder: Path) -> dict[str, Any]:
+    """Return a written file as the manifest lists it, its path relative to the folder."""
     return {
         "path": shard.path.relative_to(folder).as_posix(),
         "bytes": shard.bytes,

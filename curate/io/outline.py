@@ -31,6 +31,7 @@ class Probe(NamedTuple):
 
     bytes: int
     sha256: str
+    secret: str  # a keyed hash of the same bytes that no file of a release ever holds
     problem: str | None
 
 

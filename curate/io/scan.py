@@ -37,6 +37,7 @@ class InputFile:
     location: str = field(repr=False)  # what opens it
     bytes: int
     sha256: str  # of the bytes as stored
+    secret: str = field(repr=False)  # a keyed hash of them, never published: curate.merkle makes salts of it
     layout: Layout
     compression: Compression | None
     records: int  # good or bad; blank lines are no records
@@ -174,7 +175,7 @@ def _plan(
     files: list[InputFile] = []
     units: list[Unit] = []
     for task, seen, found in looked:
-        layout = (seen.bytes, seen.sha256, task.layout, task.compression, found.records)
+        layout = (seen.bytes, seen.sha256, seen.secret, task.layout, task.compression, found.records)
         file = InputFile(source.name, task.path, task.location, *layout)
         files.append(file)
         units += cut(file, found.segments, unit_bytes)

@@ -22,15 +22,17 @@ from curate.io.tables import damaged, survey_arrow, survey_parquet
 def probe(task: Task) -> Probe:
     """Hash a file and check its first bytes. Never raises for what the file holds."""
     digest, length, head = hashlib.sha256(), 0, b""
+    secret = hashlib.blake2b(digest_size=32, key=b"curate/secret/1")
     try:
         with opened(task.location) as file:
             while block := file.read(BLOCK):
                 head = head or block[:HEAD]
                 length += len(block)
                 digest.update(block)
+                secret.update(block)
     except Exception as error:  # noqa: BLE001 - each storage library has exceptions of its own
-        return Probe(length, "", reason_for(error))
-    return Probe(length, digest.hexdigest(), misfit(head, task.layout, task.compression))
+        return Probe(length, "", "", reason_for(error))
+    return Probe(length, digest.hexdigest(), secret.hexdigest(), misfit(head, task.layout, task.compression))
 
 
 def survey(task: Task) -> Survey:

@@ -163,24 +163,30 @@ class _JsonLines:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.records = path, 0
         self._file = path.open("wb")
-        self._texts = [f.name for f in stream.schema if is_json_text(f)]
         self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
 
     def write(self, table: pa.Table) -> None:
         self.records += table.num_rows
-        lines = []
-        for row in table.to_pylist():
-            for name in self._texts:
-                if row[name] is not None:
-                    row[name] = orjson.Fragment(row[name])
-            lines.append(orjson.dumps(row, default=foreign, option=orjson.OPT_APPEND_NEWLINE))
-        self._file.write(self._compressor.compress(b"".join(lines)))
+        content = b"".join(line + b"\n" for line in json_lines(table))
+        self._file.write(self._compressor.compress(content))
 
     def size(self) -> int:
         return self._file.tell()
 
     def close(self) -> None:
         self._file.close()
+
+
+def json_lines(table: pa.Table) -> list[bytes]:
+    """Return each row as JSON, columns in the table's order; columns of JSON text as what they say."""
+    texts = [field.name for field in table.schema if is_json_text(field)]
+    lines = []
+    for row in table.to_pylist():
+        for name in texts:
+            if row[name] is not None:
+                row[name] = orjson.Fragment(row[name])
+        lines.append(orjson.dumps(row, default=foreign))
+    return lines
 
 
 _FILES: dict[Format, Any] = {"parquet": _Parquet, "jsonl.zst": _JsonLines}
@@ -235,10 +241,15 @@ def finished(path: Path, records: int) -> Shard:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all (temp, fsync, rename)."""
+    """Write a text file so that it is there whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all (temp, fsync, rename)."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    with partial.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

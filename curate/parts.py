@@ -1,0 +1,82 @@
+"""The parts of a recipe that are neither sources nor stages."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from curate.source import Part, Size
+
+
+class KeyPlace(Part):
+    """Where a secret key stands: in a file, or in an environment variable; never in the recipe."""
+
+    key_file: str | None = Field(None, description="file that holds the key, relative to the recipe")
+    key_env: str | None = Field(None, description="environment variable that holds it")
+
+    @model_validator(mode="after")
+    def _one(self) -> KeyPlace:
+        if (self.key_file is None) == (self.key_env is None):
+            raise ValueError("needs either key_file or key_env, not both")
+        return self
+
+
+class About(Part):
+    """Who publishes the release and what for: what no pipeline can know, for card, Croissant and disclosures."""
+
+    title: str | None = None
+    description: str | None = Field(None, description="what the release is, in a few sentences")
+    creator: str | None = Field(None, description="person or organisation that makes the release")
+    contact: str | None = Field(None, description="where to write to: take-downs, corrections, questions")
+    homepage: str | None = Field(None, description="URL where the release is or will be found")
+    published: datetime.date | None = None
+    license: str | None = Field(
+        None, description="SPDX expression under which the release as a whole is offered"
+    )
+    citation: str | None = None
+    representative: str | None = Field(None, description="authorised representative in the European Union")
+    small_enterprise: bool | None = Field(
+        None, description="micro, small or medium enterprise (Recommendation 2003/361/EC)"
+    )
+
+
+class Suppress(KeyPlace):
+    """Lists of what was taken down earlier and must not come back."""
+
+    lists: tuple[str, ...] = Field(min_length=1, description="suppression lists, relative to the recipe")
+
+
+class Output(Part):
+    """How the release is written."""
+
+    format: Literal["parquet", "jsonl.zst"] = "parquet"
+    shard_size: Size = Field(256 * 10**6, description="bytes on disk after which a new shard begins")
+    keep_removed: bool = Field(True, description="keep dropped and quarantined records in removed/")
+    encrypt_removed: KeyPlace | None = Field(
+        None, description="keep the contents of removed/ encrypted, under this key"
+    )
+    bom: bool = Field(False, description="write bom.cdx.json, a CycloneDX bill of materials")
+    spdx: bool = Field(False, description="write spdx.json, an SPDX 3 Dataset")
+    index: bool = Field(
+        False,
+        description="keep the signatures of kept records in index/, to deduplicate later releases against",
+    )
+
+
+class Gates(Part):
+    """Limits that a release must meet; one that is missed makes the exit code 1."""
+
+    max_source_loss: float | None = Field(
+        None, ge=0, le=1, description="share of a source that may be removed"
+    )
+    max_unanswered: int | None = Field(None, ge=0, description="unanswered questions in the datasheet")
+
+
+class Tune(Part):
+    """The quick-tune's part of the recipe."""
+
+    base: str = "tiny"
+    seeds: int = Field(3, ge=1)
+    arms: str | tuple[str, ...] = "leave-one-out"
