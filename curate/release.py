@@ -17,7 +17,7 @@ from curate.engine.local import LocalEngine, Tick, cores
 from curate.errors import IntegrityError, RecipeError
 from curate.forecast import Plan, forecast
 from curate.govern import audit as audits
-from curate.govern import derived, documents, overlap, statistics
+from curate.govern import derived, documents, measures, overlap
 from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
 from curate.io.scan import SourcePlan, scan
@@ -159,7 +159,7 @@ def _write(
         tally.reasons[DUPLICATE_ID] += count
     written.shards["clusters"] = clusters.write(outcome.resolved, staging, output.shard_size, memory)
     overlap.enrich(outcome, staging, memory)
-    measured = statistics.measure(staging)
+    measured = measures.measure(staging, recipe.resolved(), memory)
     found = [
         *outcome.findings,
         *overlap.relabelled(outcome, staging, memory),

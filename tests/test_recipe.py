@@ -54,7 +54,7 @@ MISTAKES = [
         "name: demo",
         "nam: demo",
         "curate.yaml:2: nam: unknown key; did you mean 'name'? allowed: curate, name, version, sources, "
-        "stages, output, gates, tune; write one of these",
+        "stages, about, answers, suppress, output, gates, tune; write one of these",
     ),
     ("name: demo", "nam: demo", "curate.yaml:1: name: is required and missing; add 'name: …'"),
     ("name: demo", "name: 'two words'", f"curate.yaml:2: name: found 'two words'; {NAMES}"),
@@ -223,7 +223,7 @@ MISTAKES = [
         "name: demo",
         "name: demo\noutput: parquet",
         "curate.yaml:3: output: found 'parquet'; allowed: keys with values (format, shard_size, keep_removed, "
-        "index); write it like {key: value}",
+        "encrypt_removed, bom, spdx, index); write it like {key: value}",
     ),
     (
         "name: demo",

@@ -51,14 +51,14 @@ def build(
     outcome: Outcome,
     shards: Mapping[str, Sequence[Shard]],
     folder: Path,
-    statistics: Mapping[str, Any],
+    measured: Mapping[str, Any],
     findings: Sequence[Mapping[str, Any]],
     gates: Sequence[Mapping[str, Any]],
     timing: Mapping[str, Any],
     index: WrittenIndex | None = None,
     tree: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Put the manifest together; ``root`` is computed last."""
+    """Put the manifest together; ``root`` is computed last. measured: parts counted from the tables, by key."""
     order = [READ, *(spec.name for spec in recipe.stages)]
     totals = {name: _total(outcome.tallies.get(name, {})) for name in order}
     resolved = recipe.resolved()
@@ -89,8 +89,8 @@ def build(
             }
             for name in order
         ],
-        "counts": _overall(totals, order, statistics),
-        "statistics": dict(statistics),
+        "counts": _overall(totals, order, measured["statistics"]),
+        **measured,
         "findings": list(findings),
         "gates": list(gates),
         "outputs": [output(shard, folder) for name in sorted(shards) for shard in shards[name]],

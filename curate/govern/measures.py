@@ -1,0 +1,21 @@
+"""Everything in the manifest that is counted from a release's tables, so that it can be counted again.
+
+``curate run`` counts it once the tables are written, a take-down when it has rewritten some of them, and
+``curate verify`` to see that the manifest tells the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from curate.govern import statistics
+
+
+def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, Any]:
+    """Return parts of the manifest by key.
+
+    folder: holds the tables. recipe: in its resolved form, as the manifest has it. memory: bytes for DuckDB.
+    """
+    return {"statistics": statistics.measure(folder)}
