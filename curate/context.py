@@ -58,7 +58,7 @@ def _original(out: Path, record_id: str, stage: str) -> list[str] | None:
     """Return the record's turns as the stage saw them, of the one record of that id; None if they are not kept."""
     rows = rows_of((out / "removed").glob("*.parquet"), record_id, ("text", "messages", CURATE))
     found = [row for row in rows if row[CURATE]["stage"] == stage]
-    if len(found) != 1:  # ids need not be unique
+    if len(found) != 1 or not {"text", "messages"} & found[0].keys():  # ids need not be unique; may be sealed
         return None
     if found[0].get("messages") is not None:
         return [turn["content"] or "" for turn in found[0]["messages"]]

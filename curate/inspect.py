@@ -1,4 +1,4 @@
-"""Looking into releases: one record's story, and what differs between two releases."""
+"""Looking into a release: one record's story."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from curate import context
 from curate.errors import IntegrityError, RecipeError
 from curate.io.manifest import load
-from curate.ledger import connect, query, rows_of, scan_parquet
+from curate.ledger import connect, query, rows_of
 from curate.record import CURATE
 from curate.stages.resolved import OF_RELEASE
 
@@ -43,19 +43,6 @@ class Story:
     license: str | None
     language: str | None
     context: tuple[str, ...] = ()  # what stands around each find of personal data, itself masked
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What changed from release A to release B."""
-
-    recipe: list[str]  # keys of the resolved recipe that differ
-    counts: list[dict[str, Any]]  # totals
-    stages: list[dict[str, Any]]
-    reasons: list[dict[str, Any]]
-    sources: list[dict[str, Any]]
-    fates: list[dict[str, Any]]  # (fate in A, fate in B, records) for ids whose fate or content differs
-    examples: list[dict[str, Any]]
 
 
 def explain(out: Path, manifest: dict[str, Any], record_id: str) -> Story:
@@ -181,88 +168,3 @@ def _similar(db: Any, record_id: str) -> str:
     """
     nearest = query(db, sql, [record_id])
     return f"; did you mean {nearest[0]['id']!r}?" if nearest else ""
-
-
-def diff(a: Path, manifest_a: dict[str, Any], b: Path, manifest_b: dict[str, Any]) -> Difference:
-    """Return what changed from release A to release B."""
-    with connect(a) as db:
-        for view in ("records", "ledger"):
-            db.execute(f"CREATE VIEW {view}_b AS SELECT * FROM {scan_parquet((b / view).glob('part-*'))}")
-        fates = query(
-            db,
-            _FATES + "SELECT a, b, content, count(*) AS records FROM changed "
-            "GROUP BY ALL ORDER BY records DESC, a, b",
-        )
-        examples = query(db, _FATES + "SELECT id, a, b, content FROM changed ORDER BY id LIMIT 10")
-    return Difference(
-        recipe=_changed_keys(manifest_a["recipe"], manifest_b["recipe"]),
-        counts=_pairs(manifest_a["counts"], manifest_b["counts"]),
-        stages=_pairs(_stage_numbers(manifest_a), _stage_numbers(manifest_b)),
-        reasons=_pairs(_reason_numbers(manifest_a), _reason_numbers(manifest_b)),
-        sources=_pairs(_source_numbers(manifest_a), _source_numbers(manifest_b)),
-        fates=fates,
-        examples=examples,
-    )
-
-
-# A record's fate is 'kept', or the reason that took it out; 'absent' where a release never saw it. Records that
-# share an id are paired in order: n counts them.
-_FATES = """
-    WITH told AS (
-        SELECT 'a' AS release, id, 'kept' AS fate, sha256_out AS content FROM records
-        UNION ALL SELECT 'a', id, reason, NULL FROM ledger WHERE action IN ('drop', 'quarantine')
-        UNION ALL SELECT 'b', id, 'kept', sha256_out FROM records_b
-        UNION ALL SELECT 'b', id, reason, NULL FROM ledger_b WHERE action IN ('drop', 'quarantine')
-    ), counted AS (
-        SELECT *, row_number() OVER (PARTITION BY release, id ORDER BY fate, content) AS n FROM told
-    ), fate_a AS (SELECT * FROM counted WHERE release = 'a'), fate_b AS (SELECT * FROM counted WHERE release = 'b'),
-    changed AS (
-        SELECT coalesce(fate_a.id, fate_b.id) AS id, coalesce(fate_a.fate, 'absent') AS a,
-               coalesce(fate_b.fate, 'absent') AS b,
-               CASE WHEN fate_a.content <> fate_b.content THEN 'other content' ELSE '' END AS content
-        FROM fate_a FULL JOIN fate_b ON fate_a.id = fate_b.id AND fate_a.n = fate_b.n
-        WHERE fate_a.fate IS DISTINCT FROM fate_b.fate OR fate_a.content <> fate_b.content
-    )
-"""
-
-
-def _pairs(a: dict[str, int], b: dict[str, int]) -> list[dict[str, Any]]:
-    names = [*a, *(name for name in b if name not in a)]
-    return [
-        {"name": name, "a": a.get(name, 0), "b": b.get(name, 0), "change": b.get(name, 0) - a.get(name, 0)}
-        for name in names
-        if a.get(name, 0) != b.get(name, 0)
-    ]
-
-
-def _stage_numbers(manifest: dict[str, Any]) -> dict[str, int]:
-    return {
-        f"{stage['name']}: {name}": stage[name]
-        for stage in manifest["stages"]
-        for name in ("seen", "dropped", "quarantined", "edited", "flagged")
-    }
-
-
-def _reason_numbers(manifest: dict[str, Any]) -> dict[str, int]:
-    return {reason: n for stage in manifest["stages"] for reason, n in stage["reasons"].items()}
-
-
-def _source_numbers(manifest: dict[str, Any]) -> dict[str, int]:
-    last = manifest["stages"][-1]["sources"]
-    read = {f"{source}: read": counts["seen"] for source, counts in manifest["stages"][0]["sources"].items()}
-    return read | {f"{source}: kept": counts["kept"] for source, counts in last.items()}
-
-
-def _changed_keys(a: Any, b: Any, at: str = "") -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        found = []
-        for key in sorted({*a, *b}):
-            found += _changed_keys(a.get(key), b.get(key), f"{at}.{key}" if at else str(key))
-        return found
-    if (
-        isinstance(a, list)
-        and isinstance(b, list)
-        and all(isinstance(x, dict) and "name" in x for x in [*a, *b])
-    ):
-        return _changed_keys({x["name"]: x for x in a}, {x["name"]: x for x in b}, at)
-    return [] if a == b else [at]

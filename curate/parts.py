@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from curate import keys
 from curate.source import Part, Size
 
 
@@ -21,6 +23,10 @@ class KeyPlace(Part):
         if (self.key_file is None) == (self.key_env is None):
             raise ValueError("needs either key_file or key_env, not both")
         return self
+
+    def read(self, folder: Path, what: str) -> bytes:
+        """Return the key. Raises RecipeError, beginning with ``what``, where there is none or one too short."""
+        return keys.read(self.key_env, None if self.key_file is None else folder / self.key_file, what)
 
 
 class About(Part):

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field, field_validator
 
-from curate import rules
+from curate import keys, rules
 from curate.errors import RecipeError
 from curate.parts import About, Gates, Output, Suppress, Tune
 from curate.source import Part, Source, read_sources
@@ -128,10 +128,19 @@ class Recipe:
             "about": self.about.model_dump(mode="json", exclude_none=True),
             "sources": [source.model_dump(mode="json", exclude_none=True) for source in self.sources],
             "stages": [stage.resolved() for stage in self.stages],
-            "output": self.output.model_dump(mode="json"),
+            "output": {**self.output.model_dump(mode="json"), **self._removed()},
             "gates": self.gates.model_dump(mode="json", exclude_none=True),
             "tune": self.tune.model_dump(mode="json"),
         }
+
+    def _removed(self) -> dict[str, Any]:
+        key = self.removed_key()
+        return {} if key is None else {"encrypt_removed": {"fingerprint": keys.fingerprint(key)}}
+
+    def removed_key(self) -> bytes | None:
+        """Return the key that the contents of removed/ are encrypted under. Raises RecipeError if it is not there."""
+        place = self.output.encrypt_removed
+        return None if place is None else place.read(self.folder, "output.encrypt_removed")
 
     def sha256(self) -> str:
         """Return the SHA-256 of the resolved form as canonical JSON."""
@@ -149,6 +158,11 @@ def load(path: str | Path) -> Recipe:
         sys.path.append(beside)  # where a recipe's own stage module lies; last, so that it hides nothing
     sources = read_sources(file, path.parent, problems)
     stages = _stages(file, path.parent, problems)
+    if head and head.output.encrypt_removed:
+        try:
+            head.output.encrypt_removed.read(path.parent, "encrypt_removed")
+        except RecipeError as error:
+            problems += [file.at(("output", "encrypt_removed"), problem) for problem in error.problems]
     if head and head.output.index and not any(hasattr(spec.stage_class(), "signatures") for spec in stages):
         advice = (
             "allowed: true with a stage exact or minhash, whose signatures it keeps; add one, or take it out"

@@ -17,7 +17,7 @@ from curate.engine.local import LocalEngine, Tick, cores
 from curate.errors import IntegrityError, RecipeError
 from curate.forecast import Plan, forecast
 from curate.govern import audit as audits
-from curate.govern import derived, documents, measures, overlap
+from curate.govern import derived, difference, documents, measures, overlap
 from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
 from curate.io.scan import SourcePlan, scan
@@ -133,10 +133,10 @@ def explain(out: str | Path, id: str) -> inspect.Story:
     return load(out).explain(id)
 
 
-def diff(out_a: str | Path, out_b: str | Path) -> inspect.Difference:
+def diff(out_a: str | Path, out_b: str | Path) -> difference.Difference:
     """Return what changed between two releases, by stage, reason and source (``curate diff``)."""
     a, b = load(out_a), load(out_b)
-    return inspect.diff(a.path, a.manifest, b.path, b.manifest)
+    return difference.diff(a.path, a.manifest, b.path, b.manifest)
 
 
 def _write(
@@ -152,7 +152,9 @@ def _write(
     shutil.rmtree(staging, ignore_errors=True)
     output = recipe.output
     seal = merkle.seed(plans)
-    written = shards.write(plans, outcome.chains, staging, output.format, output.shard_size, memory, seal)
+    written = shards.write(
+        plans, outcome.chains, staging, output.format, output.shard_size, memory, seal, recipe.removed_key()
+    )
     for source, count in written.duplicate_ids.items():  # seen only now that every id is known
         tally = outcome.tallies[READ][source]
         tally.flagged += count

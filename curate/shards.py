@@ -14,7 +14,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import ledger, merkle, record
+from curate import ledger, merkle, record, sealed
 from curate.doubled import DoubledIds
 from curate.io.cells import is_json_text, json_text
 from curate.io.columns import JSON_TEXT
@@ -56,10 +56,12 @@ def write(
     shard_size: int,
     memory: int,
     seed: bytes,
+    removed_key: bytes | None = None,
 ) -> Written:
     """Write all tables into a folder and return what was written.
 
     memory: bytes that DuckDB may use. seed: what the records' salts are made of (:mod:`curate.merkle`).
+    removed_key: what the contents of removed/ are encrypted under (:mod:`curate.sealed`); None: they are not.
     """
     tables = schemas(plans, chains)
     main = ShardWriter(
@@ -70,8 +72,9 @@ def write(
         ],
         shard_size,
     )
-    removed = ShardWriter([Stream(folder / "removed", tables.removed)], shard_size)
-    edited = ShardWriter([Stream(folder / "removed", tables.removed, stem="edited")], shard_size)
+    shown = tables.removed if removed_key is None else sealed.schema(tables.removed)
+    removed = ShardWriter([Stream(folder / "removed", shown)], shard_size)
+    edited = ShardWriter([Stream(folder / "removed", shown, stem="edited")], shard_size)
     tree = merkle.Tree()
     for chain in chains:
         for batch in batches(chain.folders[-1] / "records.arrow"):
@@ -79,7 +82,7 @@ def write(
                 main.append(_kept(batch, tables, tree, seed))
         for name, writer in (("removed", removed), ("edited", edited)):
             for table in _taken(chain, name, tables.removed):
-                writer.append([table])
+                writer.append([table if removed_key is None else sealed.seal(table, removed_key)])
     for writer in (main, removed, edited):
         writer.close()
     decisions = ShardWriter([Stream(folder / "ledger", ledger.SCHEMA)], shard_size)
@@ -100,13 +103,13 @@ def _kept(batch: pa.RecordBatch, tables: Tables, tree: merkle.Tree, seed: bytes)
     data = _data(batch, tables.data)
     salts = merkle.salts(seed, batch.column("source").to_pylist(), _locators(batch).to_pylist())
     leaves = merkle.leaves(salts, data)
-    sealed = {
+    seal = {
         "leaf": pa.array(range(tree.size, tree.size + len(leaves)), pa.int64()),
         "salt": pa.array(salts, pa.binary(merkle.SALT_BYTES)),
     }
     tree.extend(leaves)
     told = pa.table({"leaf": pa.array(leaves, pa.binary(32))}, schema=merkle.SCHEMA)
-    return [data, _records(batch, tables.records, sealed), told]
+    return [data, _records(batch, tables.records, seal), told]
 
 
 @dataclass(frozen=True)
@@ -255,7 +258,7 @@ def _data(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     return _shaped(batch, schema, columns)
 
 
-def _records(batch: pa.RecordBatch, schema: pa.Schema, sealed: dict[str, pa.Array]) -> pa.Table:
+def _records(batch: pa.RecordBatch, schema: pa.Schema, seal: dict[str, pa.Array]) -> pa.Table:
     facts = {name[len(FACT) :]: batch.column(name) for name in batch.schema.names if name.startswith(FACT)}
     before = batch.column("_sha256")
     edited = pc.is_valid(batch.column(FACT + "edits"))
@@ -264,7 +267,7 @@ def _records(batch: pa.RecordBatch, schema: pa.Schema, sealed: dict[str, pa.Arra
         after = pc.if_else(edited, record.content_sha256(record.content(batch)), before)
     own = {"locator": _locators(batch), "sha256_in": before, "sha256_out": after}
     facts.setdefault("license_declared", batch.column("license"))
-    return _shaped(batch.select(["id", "source"]), schema, {**facts, **own, **sealed})
+    return _shaped(batch.select(["id", "source"]), schema, {**facts, **own, **seal})
 
 
 def _taken(chain: Chain, name: str, schema: pa.Schema) -> Iterator[pa.Table]:

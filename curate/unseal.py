@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
+from curate import keys, sealed
 from curate.errors import IntegrityError, RecipeError
 from curate.io.cells import is_json_text
 from curate.io.manifest import load
-from curate.stages.operators import keys, tokens
+from curate.stages.operators import tokens
 
 
 def reveal(
@@ -23,13 +26,15 @@ def reveal(
     *,
     key_file: str | Path | None = None,
     key_env: str | None = None,
+    removed: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield the records of data/ that hold an encrypted value, or those of the given ids, with all values restored.
 
     Records come in the order of data/ with all its columns; nothing is written. A value that the key did not
     encrypt, such as one that stood in the input, is left as it stands. Yields nothing where the release holds
-    nothing encrypted. Raises RecipeError without a key, or for an id that no kept record has; IntegrityError for
-    another key than the release's.
+    nothing encrypted. With ``removed``, the records of removed/ instead: all, or those of the ids, decrypted.
+    Raises RecipeError without a key, or for an id that no such record has; IntegrityError for another key than
+    the release's.
     """
     out = Path(out)
     if (key_file is None) == (key_env is None):
@@ -37,13 +42,41 @@ def reveal(
             "reveal needs the key that the release was encrypted with: give key_file or key_env"
         )
     key = keys.read(key_env, None if key_file is None else Path(key_file), "reveal")
-    made_with = _fingerprint(load(out))
+    manifest = load(out)
+    made_with = _removed_fingerprint(manifest) if removed else _fingerprint(manifest)
     if made_with is not None and made_with != keys.fingerprint(key):
         raise IntegrityError(
             f"{out}: was encrypted with another key: its fingerprint is {made_with}, that of the key given is "
             f"{keys.fingerprint(key)}; give the key that pii had in that run"
         )
+    if removed:
+        return _removed(out, tuple(ids), key if made_with is not None else None)
     return _restored(out, tuple(ids), key if made_with is not None else None)
+
+
+def _removed_fingerprint(manifest: dict[str, Any]) -> str | None:
+    place = manifest["recipe"]["output"].get("encrypt_removed")
+    return None if place is None else str(place["fingerprint"])
+
+
+def _removed(out: Path, ids: Sequence[str], key: bytes | None) -> Iterator[dict[str, Any]]:
+    found = set()
+    for path in sorted((out / "removed").glob("*.parquet")):
+        file = pq.ParquetFile(path)
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            if ids:
+                table = table.filter(pc.is_in(table.column("id"), pa.array(ids, pa.string())))
+            if key is not None:
+                table = sealed.unseal(table, key)
+            texts = [field.name for field in table.schema if is_json_text(field)]
+            for row in table.to_pylist():
+                found.add(row["id"])
+                yield row | {name: orjson.loads(row[name]) for name in texts if row[name] is not None}
+    if missing := [record_id for record_id in ids if record_id not in found]:
+        raise RecipeError(
+            f"{out}: no removed record has the id {missing[0]!r}; curate explain tells its story"
+        )
 
 
 def _fingerprint(manifest: dict[str, Any]) -> str | None:

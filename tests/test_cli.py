@@ -95,7 +95,7 @@ def test_diff_shows_what_a_changed_threshold_did(
     found = orjson.loads(capsys.readouterr().out)
     assert found["recipe"] == ["stages.minhash.options.similarity"]
     assert {"name": "minhash/near-duplicate", "a": 25, "b": 0, "change": -25} in found["reasons"]
-    assert found["fates"] == [{"a": "minhash/near-duplicate", "b": "kept", "content": "", "records": 25}]
+    assert found["fates"] == [{"a": "minhash/near-duplicate", "b": "kept", "changed": "", "records": 25}]
     assert main(["diff", str(release), str(corpus / "other")]) == 0
     assert "stages.minhash.options.similarity" in capsys.readouterr().out
     assert main(["diff", str(release), str(release)]) == 0

@@ -9,14 +9,15 @@ PACKAGE = Path(__file__).parent.parent / "curate"
 # Each line may import from itself and from the lines above it.
 LAYERS = """
 errors
-record rules licenses licensenames kernels software yamlread yamlfile
+record rules licenses licensenames keys kernels software yamlread yamlfile
 stage
+provenance
 source
 parts
 recipe io ledger
 stages engine
 outcome unit pipeline
-doubled clusters merkle shards forecast context unseal
+doubled clusters merkle sealed shards forecast context unseal
 inspect
 govern
 folder

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import spans as reference
 
-from curate import rules
+from curate import keys, rules
 from curate.errors import RecipeError
 from curate.kernels.spans import Edit, Span, outside, replace, resolve, trace_back, widen
 from curate.record import MESSAGES, Batch
@@ -27,7 +27,7 @@ from curate.stage import Verdict
 from curate.stages._carrying import carried_over
 from curate.stages._scrubbing import Scrubber
 from curate.stages.finders.own import luhn_valid
-from curate.stages.operators import Hand, keys, surrogates, tokens
+from curate.stages.operators import Hand, surrogates, tokens
 from curate.stages.operators.values import same
 from curate.stages.pii import Pii
 
@@ -344,7 +344,7 @@ def test_the_fingerprint_tells_keys_apart_and_is_no_part_of_one() -> None:
 def test_sealing_is_aes_siv_under_a_derived_key() -> None:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-    sealed = AESSIV(keys.derived(KEY, b"encrypt", 64)).encrypt(MAIL.encode(), [b"EMAIL_ADDRESS"]).hex()
+    sealed = AESSIV(keys.derived(KEY, b"pii encrypt", 64)).encrypt(MAIL.encode(), [b"EMAIL_ADDRESS"]).hex()
     letters = "".join("bcdfghjklmnpqrst"[int(digit, 16)] for digit in sealed)
     assert tokens.seal(KEY, "EMAIL_ADDRESS", MAIL) == f"<EMAIL_ADDRESS:{letters}>"
 

@@ -28,10 +28,11 @@ def diff(
     out_b: Annotated[Path, typer.Argument(help="The later release.")],
     as_json: Json = False,
 ) -> None:
-    """Show what changed between two releases, by stage, reason and source."""
-    from curate import release, show
+    """Show what changed between two releases: records, reasons, licenses, mixture, answers."""
+    from curate import release
+    from curate.show.difference import difference
 
-    print_result(release.diff(out_a, out_b), as_json, show.difference)
+    print_result(release.diff(out_a, out_b), as_json, difference)
 
 
 @app.command()
@@ -43,15 +44,18 @@ def reveal(
     ] = None,
     key_file: Annotated[Path | None, typer.Option(help="File that holds the secret key.")] = None,
     key_env: Annotated[str | None, typer.Option(help="Environment variable that holds it.")] = None,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="The records of an encrypted removed/ instead.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print kept records, as JSON lines, with the values that pii encrypted restored; needs the key."""
+    """Print records, as JSON lines, with what was encrypted restored; needs the key."""
     import orjson
 
     from curate import unseal
     from curate.io.cells import foreign
 
-    records = unseal.reveal(out, ids or (), key_file=key_file, key_env=key_env)
+    records = unseal.reveal(out, ids or (), key_file=key_file, key_env=key_env, removed=removed)
     if as_json:
         typer.echo(orjson.dumps(list(records), foreign, orjson.OPT_INDENT_2).decode())
         return

@@ -23,7 +23,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from curate.forecast import Plan
-from curate.inspect import Difference, Story
+from curate.inspect import Story
 from curate.pipeline import Watch
 
 QUIET_EVERY = 30.0  # seconds between lines where there is no terminal
@@ -161,10 +161,10 @@ def plan(p: Plan) -> Group:
     steps = Table(show_header=False)
     for i, title in enumerate(p.segments):
         steps.add_row(str(i), title)
-    parts: list[Any] = [_rows("Sources", p.sources, ("files", "bytes", "records", "units"))]
-    parts += [_title("Segments"), steps]
+    parts: list[Any] = [rows("Sources", p.sources, ("files", "bytes", "records", "units"))]
+    parts += [heading("Segments"), steps]
     for name, curve in p.curves.items():
-        parts.append(_title(f"{name}: chance that a pair becomes a candidate, to be verified exactly"))
+        parts.append(heading(f"{name}: chance that a pair becomes a candidate, to be verified exactly"))
         table = Table()
         table.add_column("similarity", justify="right")
         table.add_column("chance", justify="right")
@@ -240,20 +240,6 @@ def _said(value: object) -> str:
     return "–" if value is None else str(value)
 
 
-def difference(d: Difference) -> Group:
-    """Return what changed between two releases."""
-    parts: list[Any] = []
-    if d.recipe:
-        parts.append(Text("recipe changed at: " + ", ".join(d.recipe)))
-    for title in ("counts", "stages", "reasons", "sources"):
-        if rows := getattr(d, title):
-            parts.append(_rows(title.capitalize(), rows, ("a", "b", "change")))
-    if d.fates:
-        parts.append(_rows("Records whose fate or content changed", d.fates, ("records",)))
-        parts.append(_rows("Examples", d.examples, ()))
-    return Group(*(parts or [Text("no difference")]))
-
-
 def audit(told: dict[str, Any]) -> Group:
     """Return what a person found in the sample of kept records."""
     lines = [_audited("personal data left", told["personal_data_left"], told["confidence"])]
@@ -273,11 +259,13 @@ def _audited(what: str, found: dict[str, Any], confidence: float) -> Text:
     return Text(f"{said}, {found['share']:.1%} ({confidence:.0%} interval {low:.1%} to {high:.1%})")
 
 
-def _title(text: str) -> Text:
+def heading(text: str) -> Text:
+    """Return a table's title."""
     return Text(text, style="bold")
 
 
-def _rows(title: str, rows: Sequence[dict[str, Any]], numbers: Sequence[str]) -> Group:
+def rows(title: str, rows: Sequence[dict[str, Any]], numbers: Sequence[str]) -> Group:
+    """Return rows of equal keys as a table with a title; columns named in numbers stand to the right."""
     table = Table()
     for name in rows[0] if rows else ():
         table.add_column(name, justify="right" if name in numbers else "left")
@@ -285,7 +273,7 @@ def _rows(title: str, rows: Sequence[dict[str, Any]], numbers: Sequence[str]) ->
         table.add_row(
             *(f"{v:,}" if isinstance(v, int) else str(v if v is not None else "") for v in row.values())
         )
-    return Group(_title(title), table)
+    return Group(heading(title), table)
 
 
 def out() -> Console:

@@ -8,13 +8,13 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
 
-from curate import rules
+from curate import keys, rules
 from curate.errors import RecipeError
 from curate.stage import StageOptions
 from curate.stages._coverage import coverage
 from curate.stages._search import NAMED, NAMES, PACK, SECRETS, Plan, kinds, presidio_kinds
 from curate.stages.finders import models
-from curate.stages.operators import KEYED, Operator, keys
+from curate.stages.operators import KEYED, Operator
 
 Model: TypeAlias = Literal["spacy", "transformers", "gliner"]
 _NAMES_THRESHOLD = 0.5

@@ -14,7 +14,7 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from curate.stages.operators import keys
+from curate import keys
 from curate.stages.operators.values import same
 
 _PSEUDONYM = 16  # hex digits: 64 bits, one chance in two of a collision at five thousand million values
@@ -78,4 +78,4 @@ def unseal(key: bytes, text: str) -> tuple[str, int, int]:
 
 @lru_cache(maxsize=4)
 def _cipher(key: bytes) -> AESSIV:
-    return AESSIV(keys.derived(key, b"encrypt", 64))
+    return AESSIV(keys.derived(key, b"pii encrypt", 64))

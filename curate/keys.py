@@ -1,4 +1,4 @@
-"""The secret key of operators that need one: read from a file or the environment, and never written anywhere."""
+"""A secret key of the user: read from a file or the environment, and never written anywhere."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ def fingerprint(key: bytes) -> str:
 
 def derived(key: bytes, purpose: bytes, length: int) -> bytes:
     """Return a key of its own for one purpose: HKDF-SHA256 (RFC 5869), no salt, the purpose as its info."""
-    return HKDF(SHA256(), length, None, b"curate pii " + purpose).derive(key)
+    return HKDF(SHA256(), length, None, b"curate " + purpose).derive(key)

@@ -1,0 +1,53 @@
+"""What changed between two releases, as the terminal shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from curate.govern.difference import Difference
+from curate.show import rows
+
+_TABLES = {
+    "software": "Software and rule packs",
+    "inputs": "Input files",
+    "counts": "Counts",
+    "stages": "Stages",
+    "reasons": "Reasons",
+    "sources": "Sources",
+    "mixture": "Mixture of the kept records, by source",
+    "languages": "Mixture by language",
+    "licenses": "Mixture by license",
+    "verdicts": "What the licenses together allow",
+    "findings": "Findings",
+    "answers": "Answers of the datasheet",
+}
+_NUMBERS = ("a", "b", "change", "share a", "share b")
+
+
+def difference(d: Difference) -> Group:
+    """Return what changed between two releases."""
+    parts: list[Any] = []
+    if d.recipe:
+        parts.append(Text("recipe changed at: " + ", ".join(d.recipe)))
+    for name, title in _TABLES.items():
+        if found := getattr(d, name):
+            numeric = isinstance(found[0].get("a"), int)
+            parts.append(rows(title, found, _NUMBERS if numeric else ()))
+    if d.takedowns:
+        told = [
+            f"take-down {t['request']}: {t['records']:,} kept records, {t['near_duplicates']:,} near-duplicates"
+            for t in d.takedowns
+        ]
+        parts.append(Text("\n".join(told)))
+    if d.fates:
+        parts.append(rows("Records", d.records, ("records",)))
+        parts.append(rows("Records whose fate, content, license or language changed", d.fates, ("records",)))
+        parts.append(rows("Examples", d.examples, ()))
+    if not parts:
+        return Group(Text("no difference"))
+    heads = [f"{key}: {r['name']} {r['version']}, root {r['root'][:16]}…" for key, r in d.releases.items()]
+    heads += [d.relation] if d.relation else []
+    return Group(Text("\n".join(heads)), *parts)
