@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: run test lint bench-dedup clean lock
+.PHONY: run test lint bench-dedup schemas clean lock
 
 run: .venv
 	$(BIN)/python -m curate.demo demo
@@ -25,6 +25,10 @@ lint: .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,fast,lid176,lingua,ner,semantic]'
 	touch .venv
+
+# Write manifests/schema/ from the code (after a change of what recipes, source manifests or answers may hold).
+schemas: .venv
+	for name in recipe source answers; do $(BIN)/curate schema $$name > manifests/schema/$$name.schema.json; done
 
 # Write constraints.txt from pyproject.toml (after a change of its dependencies).
 lock:

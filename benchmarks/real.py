@@ -22,6 +22,7 @@ import orjson
 import zstandard
 
 from curate.cli import main
+from curate.io.manifest import UNHASHED
 from curate.ledger import connect, query
 
 LICENSES = {
@@ -114,11 +115,17 @@ def check(data: Path, out: Path) -> None:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """Return the hash of every file of a release, and the manifest without what may differ."""
+    """Return the hash of every file of a release without what may differ: the time it was made, and timings."""
     found = {p.relative_to(out).as_posix(): p for p in sorted(out.rglob("*")) if p.is_file()}
-    hashes = {name: hashlib.sha256(path.read_bytes()).digest() for name, path in found.items()}
     manifest = orjson.loads((out / "manifest.json").read_bytes())
-    kept = {key: value for key, value in manifest.items() if key not in ("created", "timing")}
+    created = manifest["created"].encode()
+    hashes = {}
+    for name, path in found.items():
+        content = path.read_bytes()
+        if path.suffix in (".json", ".ndjson"):
+            content = content.replace(created, b"").replace(created[:10], b"")
+        hashes[name] = hashlib.sha256(content).digest()
+    kept = {key: value for key, value in manifest.items() if key == "root" or key not in UNHASHED}
     return hashes | {"manifest.json": orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)}
 
 

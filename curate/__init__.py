@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from curate.custody import audit, datasheet
+    from curate.custody import audit, datasheet, sign, takedown, verify
     from curate.demo.starter import init
-    from curate.recipe import schema
     from curate.release import Release, diff, explain, load, plan, run
+    from curate.schemas import schema
     from curate.unseal import reveal
 
 __all__ = [
@@ -29,6 +29,9 @@ __all__ = [
     "reveal",
     "run",
     "schema",
+    "sign",
+    "takedown",
+    "verify",
 ]
 
 _WHERE = {
@@ -42,7 +45,10 @@ _WHERE = {
     "plan": "curate.release",
     "reveal": "curate.unseal",
     "run": "curate.release",
-    "schema": "curate.recipe",
+    "schema": "curate.schemas",
+    "sign": "curate.custody",
+    "takedown": "curate.custody",
+    "verify": "curate.custody",
 }
 
 

@@ -14,17 +14,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from curate.errors import IntegrityError, RecipeError
-from curate.govern import audit
+from curate.govern import audit, documents
 from curate.govern import manifest as manifests
 from curate.io.scan import InputFile
-from curate.io.write import sync
+from curate.io.write import finished, sync
 from curate.recipe import StageSpec
 
-PARTS = ("data", "records", "leaves", "ledger", "removed", "clusters", "index", "audit")
+PARTS = (
+    *("data", "records", "leaves", "ledger", "removed", "clusters", "index", "audit", "disclosures"),
+    "ATTRIBUTION.csv",
+)
 LOCK = "curate.lock"
-_WORK = ("units", "resolved", "scan", "release", "replaced")  # what a run makes in OUT/work
-_OURS = re.compile(r"(part|edited)-\d{5,}\.(parquet|jsonl\.zst)|pii-(sample|answers)\.jsonl")
+_WORK = ("units", "resolved", "scan", "release", "replaced", "takedown")  # what a run makes in OUT/work
+LASTING = ("takedown",)  # what a run leaves where it is: the log of take-downs and their suppression list
+JOURNAL = "takedown/journal.json"  # in OUT/work: a take-down that is all prepared, and not all done
+_OURS = re.compile(
+    r"(part|edited)-\d{5,}\.(parquet|jsonl\.zst)|pii-(sample|answers)\.jsonl|requests\.ndjson|impact-\d+\.json"
+    r"|domains\.csv|(eu-art53|ca-ab2013|nist-ai-600-1|gdpr-record)\.(json|md)"
+    r"|suppression\.parquet|superseded-[0-9a-f]{16}\.dsse\.json"
+)
 
 
 def check(out: Path) -> None:
@@ -36,6 +47,10 @@ def check(out: Path) -> None:
         raise RecipeError(f"--out {out}: {above} is a file, so the folder cannot be made; name another")
     if not out.exists():
         return
+    if (out / "work" / JOURNAL).is_file():
+        raise RecipeError(
+            f"--out {out}: a take-down was stopped half-way; run that 'curate takedown' again first"
+        )
     held = sorted(path.name for path in out.iterdir())
     if not held:
         return
@@ -46,7 +61,7 @@ def check(out: Path) -> None:
         )
     foreign = [
         path.relative_to(out).as_posix()
-        for name in PARTS
+        for name in (*PARTS, *LASTING)
         for path in sorted((out / name).glob("*"))
         if not (path.is_file() and _OURS.fullmatch(path.name))
     ]
@@ -54,6 +69,7 @@ def check(out: Path) -> None:
         raise RecipeError(
             f"--out {out}: {foreign[0]} is no file of a release; move it, or name another folder"
         )
+    documents.check(out)
     form = out / audit.FOLDER / audit.SAMPLE
     if manifest is not None and form.is_file() and not audit.is_blank(out, manifest):
         raise RecipeError(
@@ -150,6 +166,23 @@ def publish(staging: Path, out: Path, parts: Iterable[str], finish: Callable[[],
         if (out / name).exists():
             (out / name).rename(aside / name)
     for name in parts:
-        (staging / name).rename(out / name)
+        if name not in LASTING:
+            (staging / name).rename(out / name)
     sync(out)
     finish()
+
+
+def with_lasting(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a run with the files that lie in OUT from before and stay there."""
+    found = []
+    for path in sorted(path for name in LASTING for path in (out / name).glob("*")):
+        rows = 1
+        if path.suffix == ".parquet":
+            rows = pq.read_metadata(path).num_rows
+        elif path.suffix == ".ndjson":
+            rows = path.read_bytes().count(b"\n")
+        found.append(manifests.output(finished(path, rows), out))
+    if not found:
+        return manifest
+    outputs = sorted([*manifest["outputs"], *found], key=lambda entry: str(entry["path"]))
+    return manifests.revised(manifest, outputs=outputs)

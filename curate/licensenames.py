@@ -75,6 +75,11 @@ def index() -> Index:
         known = exceptions if entry["is_exception"] else spdx
         for key in (*entry["other_spdx_license_keys"], entry["spdx_license_key"]):
             known[key.lower()] = entry["spdx_license_key"]
+    for stem, name in pack.data["names"].items():
+        for lower, key in spdx.items():
+            if found := re.fullmatch(rf"{stem.lower()}-(\d[\d.]*[a-z]?)", lower):
+                for version in {found[1], found[1].removesuffix(".0")}:
+                    aliases.setdefault(fold(f"{name} {version}"), key)
     for lower, key in spdx.items():
         if not lower.startswith("licenseref-"):
             aliases.setdefault(fold(lower), key)  # "Artistic License 2.0", "PDDL 1.0"

@@ -54,6 +54,8 @@ class License:
     obligations: tuple[str, ...] = ()  # keys of obligations()
     notes: str = ""
     url: str | None = None
+    results_free: bool = False  # says itself that models and other results carry none of its obligations
+    redistribution: bool = True  # allows copies to be passed on at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,20 @@ def nearest(text: str) -> str | None:
     return None
 
 
+def says_nothing(declared: str | None) -> bool:
+    """Tell whether a declaration leaves the license open: empty, or a word such as ``unknown`` or ``other``."""
+    found = index().words
+    return found.get(fold(tidy(declared)[:_LONGEST]) or "unknown") == found["unknown"]
+
+
+def page(license_id: str) -> str | None:
+    """Return the URL of a license's page: its own, else the one at the SPDX list; None for a LicenseRef."""
+    found = get(license_id)
+    if found.url or found.id.startswith("LicenseRef-"):
+        return found.url
+    return f"https://spdx.org/licenses/{found.id}.html"
+
+
 def matches(rule: rules.Rule, example: Any) -> bool:
     """Tell whether the example resolves to the rule's license, or to the rule's reason for unknown."""
     found = resolve(example)
@@ -158,48 +174,60 @@ def ids(expression: str | None) -> tuple[str, ...]:
 
 def terms(expression: str | None) -> Terms:
     """Return an expression's terms: the strictest of AND's operands, those of OR's least demanding one."""
-    found = _answer(expression, lambda key: (get(key).rank, get(key).terms), _all_terms, _least_demanding)
+    found = fold_expression(
+        expression, lambda key: (get(key).rank, get(key).terms), _all_terms, _least_demanding
+    )
     return _NO_TERMS if found is None else found[1]
+
+
+def least(expression: str | None) -> tuple[str, ...]:
+    """Return the licenses that hold where the least demanding of OR's operands is taken, sorted; none if unknown."""
+    found = fold_expression(expression, lambda key: (get(key).rank, (key,)), _together, _least_demanding)
+    return () if found is None else tuple(sorted(set(found[1])))
 
 
 def permits(expression: str | None, uses: Iterable[Use]) -> Tri:
     """Tell whether all the uses are allowed together, under one choice of OR's operands; None is unknown."""
     wanted = tuple(uses)
-    found: Tri = _answer(
+    found: Tri = fold_expression(
         expression,
-        lambda key: _strictest(getattr(get(key).terms, use) for use in wanted),
-        _strictest,
-        _freest,
+        lambda key: strictest(getattr(get(key).terms, use) for use in wanted),
+        strictest,
+        freest,
     )
     return found
 
 
 def satisfied(expression: str | None, allowed: frozenset[str]) -> bool:
     """Tell whether licenses from a list of canonical ids are enough to satisfy the expression."""
-    return bool(_answer(expression, lambda key: key in allowed, all, any))
+    return bool(fold_expression(expression, lambda key: key in allowed, all, any))
 
 
 def rank(expression: str | None) -> int:
     """Return how much is asked, 0 nothing … 100 unknown: the most of AND's operands, the least of OR's."""
     if expression is None:
         return UNKNOWN_RANK
-    found: int | None = _answer(expression, lambda key: get(key).rank, max, min)
+    found: int | None = fold_expression(expression, lambda key: get(key).rank, max, min)
     return UNKNOWN_RANK if found is None else found
 
 
 def _all_terms(answers: list[tuple[int, Terms]]) -> tuple[int, Terms]:
     found = [terms for _, terms in answers]
     both = Terms(
-        commercial=_strictest(t.commercial for t in found),
-        derivatives=_strictest(t.derivatives for t in found),
-        attribution=_freest(t.attribution for t in found),  # what one asks, all ask
-        share_alike=_freest(t.share_alike for t in found),
+        commercial=strictest(t.commercial for t in found),
+        derivatives=strictest(t.derivatives for t in found),
+        attribution=freest(t.attribution for t in found),  # what one asks, all ask
+        share_alike=freest(t.share_alike for t in found),
     )
     return max(rank for rank, _ in answers), both
 
 
-def _least_demanding(answers: list[tuple[int, Terms]]) -> tuple[int, Terms]:
+def _least_demanding(answers: list[tuple[int, Any]]) -> tuple[int, Any]:
     return min(answers, key=lambda answer: answer[0])  # operands are sorted, so ties are settled
+
+
+def _together(answers: list[tuple[int, tuple[str, ...]]]) -> tuple[int, tuple[str, ...]]:
+    return max(rank for rank, _ in answers), tuple(key for _, keys in answers for key in keys)
 
 
 def _leaves(node: Any) -> list[str]:
@@ -220,19 +248,19 @@ def _walk(
     return both(answers) if node.operator.strip() == "AND" else either(answers)
 
 
-def _answer(expression: str | None, leaf: Callable[[str], Any], both: Any, either: Any) -> Any:
+def fold_expression(expression: str | None, leaf: Callable[[str], Any], both: Any, either: Any) -> Any:
     """Fold an expression, in any spelling that resolves; None where it does not."""
     concluded = resolve(expression).concluded
     return None if concluded is None else _walk(tree(concluded), leaf, both, either)
 
 
-def _strictest(answers: Iterable[Tri]) -> Tri:
+def strictest(answers: Iterable[Tri]) -> Tri:
     """No if any answer is no, else unknown if any is unknown, else yes."""
     seen = set(answers)
     return False if False in seen else None if None in seen else True
 
 
-def _freest(answers: Iterable[Tri]) -> Tri:
+def freest(answers: Iterable[Tri]) -> Tri:
     """Yes if any answer is yes, else unknown if any is unknown, else no."""
     seen = set(answers)
     return True if True in seen else None if None in seen else False
@@ -254,6 +282,8 @@ def _licenses() -> dict[str, License]:
             obligations=tuple(rule.data["obligations"]),
             notes=rule.data.get("notes", ""),
             url=rule.data.get("url"),
+            results_free=rule.data.get("results_free") == "yes",
+            redistribution=rule.data.get("redistribution") != "no",
         )
         for key in rule.data.get("variants", ()):
             found[key] = replace(one, id=key, name=f"{key} (as {one.id})", url=None)

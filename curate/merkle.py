@@ -89,14 +89,20 @@ class Tree:
 
 def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """Return the audit path of one leaf (RFC 6962, section 2.1.1), from the leaf's sibling up."""
+    return paths(leaves, [index])[0]
+
+
+def paths(leaves: Sequence[bytes], indices: Sequence[int]) -> list[list[bytes]]:
+    """Return the audit path of each of some leaves; the tree is built once."""
     level = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]
-    found = []
+    places, found = list(indices), [list[bytes]() for _ in indices]
     while len(level) > 1:
-        if (sibling := index ^ 1) < len(level):
-            found.append(level[sibling])
+        for place, steps in zip(places, found, strict=True):
+            if (sibling := place ^ 1) < len(level):
+                steps.append(level[sibling])
         above = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
         level = above + level[len(above) * 2 :]  # the last of an odd number moves up as it is
-        index //= 2
+        places = [place // 2 for place in places]
     return found
 
 

@@ -17,14 +17,17 @@ from curate.engine.local import LocalEngine, Tick, cores
 from curate.errors import IntegrityError, RecipeError
 from curate.forecast import Plan, forecast
 from curate.govern import audit as audits
-from curate.govern import derived, difference, documents, measures, overlap
+from curate.govern import derived, difference, disclosures, documents, measures, overlap
 from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
+from curate.govern.datasheet import answers
+from curate.govern.licensing import findings as licensing
 from curate.io.scan import SourcePlan, scan
 from curate.recipe import Recipe
 from curate.recipe import load as load_recipe
 from curate.software import software
 from curate.source import parse_size
+from curate.stages import suppress
 from curate.unit import READ
 
 if TYPE_CHECKING:
@@ -79,7 +82,9 @@ def run(
     folder = Path(out) if out is not None else checked.folder / "release"
     _check_arguments(engine, address, workers, batch_size)
     budget = _memory(memory)
+    given = _answers(checked)
     out_folder.check(folder)
+    checked = suppress.honour(checked, folder)
     watch = watch or pipeline.Watch()
     with LocalEngine(workers, tick) as mapper:
         watch.begin("scan", 0)
@@ -87,7 +92,7 @@ def run(
         watch.end()
         out_folder.check_inputs(folder, [file for plan in plans for file in plan.files])
         out_folder.check_earlier(folder, checked.stages)
-        if not fresh and (held := _up_to_date(folder, checked, plans)):
+        if not fresh and (held := _up_to_date(folder, checked, plans, given)):
             return held
         with out_folder.working(folder, fresh) as work:
             outcome = pipeline.execute(
@@ -101,6 +106,8 @@ def run(
             )
             watch.begin("write", 0)
             manifest = _write(checked, plans, outcome, work / "release", mapper, budget, started)
+            manifest = answers.enter(manifest, given, _earlier(folder))
+            manifest = out_folder.with_lasting(folder, manifest)
             watch.end()
             parts = sorted({entry["path"].split("/")[0] for entry in manifest["outputs"]})
             out_folder.publish(work / "release", folder, parts, lambda: finish(folder, manifest))
@@ -118,6 +125,7 @@ def plan(
 ) -> Plan:
     """Return what a run would do (``curate run --dry-run``): reads recipe and input, writes nothing."""
     checked = load_recipe(recipe)
+    checked = suppress.honour(checked, checked.folder / "release")
     with LocalEngine(workers) as mapper:
         plans = scan(checked.sources, checked.folder, mapper)
     return forecast(checked, plans, workers or cores(), _memory(memory))
@@ -165,7 +173,9 @@ def _write(
     found = [
         *outcome.findings,
         *overlap.relabelled(outcome, staging, memory),
+        *licensing.findings(measured["licenses"]),
         *alarms.findings(outcome, written.duplicate_ids),
+        *disclosures.contradictions({"recipe": recipe.resolved(), **measured}),
     ]
     gates = alarms.gates(recipe.gates, outcome)
     index = None
@@ -236,8 +246,26 @@ def _memory(given: str | int | None) -> int:
     return budget
 
 
-def _up_to_date(out: Path, recipe: Recipe, plans: tuple[SourcePlan, ...]) -> Release | None:
-    """Return the release that is already there if it was made of the same things and no byte of it has changed."""
+def _answers(recipe: Recipe) -> dict[str, Any] | None:
+    """Return a person's answers for the datasheet, None where the recipe names no file of them."""
+    return None if recipe.answers is None else answers.read(recipe.folder / recipe.answers, recipe.answers)
+
+
+def _earlier(out: Path) -> dict[str, Any]:
+    """Return the manifest of the release that a run is about to replace; empty where there is none."""
+    try:
+        return load(out).manifest
+    except (RecipeError, IntegrityError):
+        return {}
+
+
+def _up_to_date(
+    out: Path, recipe: Recipe, plans: tuple[SourcePlan, ...], given: dict[str, Any] | None
+) -> Release | None:
+    """Return the release that is already there if it was made of the same things and no byte of it has changed.
+
+    A person's answers are no part of that: new ones enter the release as it is.
+    """
     try:
         held = load(out)
     except (RecipeError, IntegrityError):
@@ -250,9 +278,12 @@ def _up_to_date(out: Path, recipe: Recipe, plans: tuple[SourcePlan, ...]) -> Rel
     )
     if not same or not all(_is_whole(out / entry["path"], entry) for entry in held.manifest["outputs"]):
         return None
-    documents.write(out, held.manifest)
+    manifest = answers.enter(held.manifest, given)
     with out_folder.working(out, fresh=False):  # takes the lock, and clears what a stopped run left
-        return replace(held, reused=True)
+        documents.write(out, manifest)
+        if manifest["root"] != held.manifest["root"]:
+            manifests.save(manifest, out)
+        return replace(held, manifest=manifest, reused=True)
 
 
 def _is_whole(path: Path, entry: dict[str, Any]) -> bool:

@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from curate.errors import RecipeError
+from curate.provenance import Category, Crawler, Digests, Generator, Language, Signal
+from curate.provenance import Part as Part  # known by this name to the other parts of a recipe
 from curate.yamlfile import NAME, YamlFile
 from curate.yamlread import Loc, shown
 
@@ -31,12 +33,6 @@ def parse_size(value: object) -> int:
 
 _WRITTEN = {"anyOf": [{"type": "integer"}, {"type": "string"}], "examples": ["256MB", "2GiB"]}
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_WRITTEN)]
-
-
-class Part(BaseModel):
-    """Base of every part of a recipe: frozen, strict about keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Fields(Part):
@@ -61,18 +57,53 @@ class Source(Part):
 
     name: str = Field(pattern=NAME, description="prefix of every record's id")
     files: tuple[str, ...] = Field(min_length=1, description="paths, globs or URLs, relative to the recipe")
-    format: Literal["text", "alpaca", "openai", "sharegpt", "auto"] = "auto"
-    fields: Fields = Fields()
+    format: Literal["text", "alpaca", "openai", "sharegpt", "auto"] = Field(
+        "auto", description="what a record looks like; auto tells it by the columns"
+    )
+    fields: Fields = Field(Fields(), description="which column of the input holds what")
     license: str | None = Field(None, description="SPDX expression; a record's own license wins")
-    collected: datetime.date | None = Field(None, description="when the files were obtained")
+    collected: datetime.date | None = Field(
+        None, description="when the files were obtained, or the last were"
+    )
     max_record: Size = Field(64 * 10**6, description="a record of more bytes than this is quarantined")
-    title: str | None = None
-    description: str | None = None
-    homepage: str | None = None
-    creator: str | None = None
+    title: str | None = Field(None, description="the source's name for people")
+    description: str | None = Field(None, description="what is in it, in a few sentences")
+    homepage: str | None = Field(None, description="URL where the source is found")
+    creator: str | None = Field(None, description="who made the records, or put them together")
     collection: str | None = Field(None, description="how it was collected")
     terms: str | None = Field(None, description="terms of access, apart from the license")
-    contact: str | None = None
+    contact: str | None = Field(None, description="where to write to about this source")
+    version: str | None = Field(None, description="the source's own version, in quotes", min_length=1)
+    publisher: str | None = Field(None, description="who offers the files, if not the creator")
+    selection: str | None = Field(None, description="which part of the source was taken, and by what rule")
+    category: Category | None = Field(
+        None,
+        description="public: a dataset offered to all; licensed: used under a commercial license; private: from "
+        "others, not public; crawled: collected from the web by or for whoever makes the release; user: from users "
+        "of a service; synthetic: written by a program or model; other",
+    )
+    collected_from: datetime.date | None = Field(None, description="when collecting began")
+    ongoing: bool | None = Field(None, description="whether records are still being collected")
+    terms_url: str | None = Field(None, description="URL of the terms of access")
+    consent: str | None = Field(None, description="how the people concerned agreed, and to what")
+    notice: str | None = Field(None, description="how the people concerned were told")
+    crawler: Crawler | None = Field(None, description="the program that collected it from the web")
+    signals: tuple[Signal, ...] | None = Field(None, description="wishes of rights holders that were seen")
+    generated_by: tuple[Generator, ...] | None = Field(
+        None, description="models that wrote records, or parts of them"
+    )
+    personal_data: Literal["yes", "no", "unknown"] | None = Field(
+        None, description="whether the source holds personal data, as whoever describes it knows"
+    )
+    languages: tuple[Language, ...] | None = Field(
+        None, description="languages that it is said to be in, like en or nb"
+    )
+    jurisdiction: str | None = Field(None, description="country or region whose law it was collected under")
+    sha256: Digests | None = Field(
+        None,
+        description="SHA-256 of every file, by its path relative to the recipe's folder, or by its name alone; a run "
+        "refuses a file with another hash, and one that is not listed",
+    )
 
     @field_validator("files", mode="before")
     @classmethod
@@ -91,6 +122,22 @@ class Source(Part):
             advice = " allowed: an SPDX expression; correct it, or leave it out"
             raise ValueError(problem + (advice if problem.endswith("?") else ""))
         return value
+
+    @model_validator(mode="after")
+    def _period_runs_forward(self) -> Source:
+        if self.collected and self.collected_from and self.collected_from > self.collected:
+            raise ValueError(
+                f"collected_from is {self.collected_from}, after collected, {self.collected}; "
+                "allowed: the day on which collecting began, then the day on which it ended; correct one"
+            )
+        return self
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a source manifest, for editors."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    about = {"title": "curate source", "description": "A source manifest: a file that a recipe names."}
+    return head | Source.model_json_schema() | about
 
 
 def read_sources(file: YamlFile, folder: Path, problems: list[str]) -> list[Source]:

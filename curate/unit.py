@@ -53,7 +53,7 @@ def run_unit(task: UnitTask) -> Path:
     partial = task.folder.with_name(f"{task.folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    work = _Work(Writer(partial))
+    work = _Work(Writer(partial), next((stage for stage in task.stages if hasattr(stage, "masked")), None))
     for batch in _batches(task, work):
         size = _content_bytes(batch)
         for place, stage in zip(task.places, task.stages, strict=True):
@@ -102,8 +102,9 @@ def _content_bytes(batch: Batch) -> int:
 class _Work:
     """Acts on verdicts, and counts."""
 
-    def __init__(self, out: Writer) -> None:
+    def __init__(self, out: Writer, suppressor: Any = None) -> None:
         self.out = out
+        self.suppressor = suppressor  # the stage whose drops leave neither text nor id behind
         self.tallies: dict[str, Tally] = {}
 
     def judge(self, place: int, stage: Stage, batch: Batch) -> Batch:
@@ -129,8 +130,18 @@ class _Work:
                 batch = record.with_column(batch, FACT + name, values)
         if not decisions.num_rows:
             return batch
+        if stage is self.suppressor:
+            self.out.append(f"ledger.{place:02d}", self._masked(decisions))
+            return batch.filter(pc.not_equal(verdict.action, "drop"))
         self.out.append(f"ledger.{place:02d}", decisions)
         return self._act(place, stage.name, batch, verdict, decisions)
+
+    def _masked(self, decisions: pa.Table) -> pa.Table:
+        """Return decisions without what could tell whom they were about."""
+        ids = self.suppressor.masked(decisions.column("id"), decisions.column("source"))
+        nothing = pa.nulls(decisions.num_rows, pa.string())
+        found = decisions.set_column(decisions.schema.get_field_index("id"), "id", ids)
+        return found.set_column(found.schema.get_field_index("evidence"), "evidence", nothing)
 
     def _act(self, place: int, stage: str, batch: Batch, verdict: Verdict, decisions: pa.Table) -> Batch:
         gone = pc.is_in(verdict.action, pa.array(["drop", "quarantine"]))
@@ -162,10 +173,14 @@ class _Work:
             evidence = {"at": record.locator(path, fault.row), "what": fault.detail}
             decisions.append(Decision(i, "quarantine", fault.reason, evidence=evidence))
         verdict = Verdict.of(n, decisions)
-        self.out.append("ledger.00", ledger.rows(READ, 0, batch, verdict))
         raw = pa.array([fault.raw for fault in faults], pa.binary())
-        everything = pa.array([True] * n)
-        self.out.append_any("removed.00", _labelled(batch, READ, 0, verdict, everything, raw))
+        rows, stays = ledger.rows(READ, 0, batch, verdict), pa.array([True] * n)
+        if self.suppressor is not None:  # a line that cannot be read may hold what was taken down, too
+            stays = pc.invert(self.suppressor.holds(batch.column("id"), raw))
+            rows = pa.concat_tables([rows.filter(stays), self._masked(rows.filter(pc.invert(stays)))])
+            rows = rows.sort_by(ledger.ORDER)
+        self.out.append("ledger.00", rows)
+        self.out.append_any("removed.00", _labelled(batch, READ, 0, verdict, stays, raw))
 
     def sketch(self, barrier: Barrier, batch: Batch) -> None:
         """Write what the barrier remembers of the batch, beside the records' identity."""

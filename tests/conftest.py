@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
+from curate.io.manifest import UNHASHED
+
 TEXT = """
 river stone window garden market copper violin letter harbour winter engine pepper lantern meadow signal ribbon
 cellar thunder compass orchard velvet ladder whisper bridge candle feather anchor basket mirror saddle
@@ -73,11 +75,15 @@ stages:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """Return every file of a release, the manifest without what may differ between runs."""
+    """Return every file of a release without what may differ between runs: when it was made, and timings."""
     found = {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
     manifest = orjson.loads(found["manifest.json"])
+    created = manifest["created"].encode()
+    for name in found:
+        if name.endswith((".json", ".ndjson")):
+            found[name] = found[name].replace(created, b"").replace(created[:10], b"")
     found["manifest.json"] = orjson.dumps(
-        {k: v for k, v in manifest.items() if k not in ("created", "timing")}
+        {k: v for k, v in manifest.items() if k == "root" or k not in UNHASHED}
     )
     return found
 

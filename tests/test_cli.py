@@ -170,7 +170,7 @@ def test_a_missed_gate_and_a_failing_rule_make_exit_code_1(
         assert main(["run", str(corpus / "curate.yaml"), "--workers", "1"]) == 1
         assert "gate missed: max_source_loss" in capsys.readouterr().out
     datasheet = (corpus / "release" / "datasheet.md").read_text()
-    assert "gate `max_unanswered` not judged" in datasheet
+    assert "gate `max_unanswered` **missed**: 16 (limit 3)" in datasheet
     monkeypatch.setattr(rules, "check", lambda pack: [f"{pack.name}: failed"])
     assert main(["rules", "test"]) == 1
 

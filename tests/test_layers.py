@@ -21,7 +21,7 @@ doubled clusters merkle sealed shards forecast context unseal
 inspect
 govern
 folder
-release
+release schemas
 custody
 show demo
 cli

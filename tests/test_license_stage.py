@@ -12,17 +12,18 @@ from curate.stage import Verdict
 from curate.stages.license import License
 
 
-def judge(declared: list[str | None], **options: Any) -> Verdict:
-    batch = _batch(declared)
+def judge(declared: list[str | None], texts: list[str] | None = None, **options: Any) -> Verdict:
+    batch = _batch(declared, texts)
     stage = License(License.Options(**options))
     verdict = stage.judge(batch)
     verdict.check("license", batch)
     return verdict
 
 
-def _batch(declared: list[str | None]) -> pa.RecordBatch:
+def _batch(declared: list[str | None], texts: list[str] | None = None) -> pa.RecordBatch:
     ids = pa.array([f"s/{i}" for i in range(len(declared))], pa.string())
-    return pa.record_batch({"id": ids, "license": pa.array(declared, pa.string())})
+    text = pa.array(texts or ["plain words"] * len(declared), pa.string())
+    return pa.record_batch({"id": ids, "text": text, "license": pa.array(declared, pa.string())})
 
 
 def answers(verdict: Verdict) -> list[tuple[str, str | None]]:
@@ -140,6 +141,76 @@ def test_the_same_answers_for_any_batch_size() -> None:
     assert pa.concat_arrays([part.reason for part in slices]).equals(whole.reason)
 
 
+CC = "This work is licensed under CC BY 4.0."
+NC = "This work is licensed under CC BY-NC 4.0."
+
+
+def told(verdict: Verdict, row: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(verdict.evidence[row].as_py())
+    return found
+
+
+@pytest.mark.parametrize("declared", [None, "", "unknown", "other", "see license"])
+def test_where_none_is_declared_the_detected_license_is_concluded(declared: str | None) -> None:
+    verdict = judge([declared], [CC])
+    assert answers(verdict) == [("flag", "license/detected")]
+    assert verdict.facts is not None
+    assert verdict.facts.column("license_detected").to_pylist() == ["CC-BY-4.0"]
+    assert verdict.facts.column("license_concluded").to_pylist() == ["CC-BY-4.0"]
+    where = {"turn": 0, "start": 0, "end": 28, "how": "phrase", "license": "CC-BY-4.0"}
+    assert told(verdict) == {"detected": "CC-BY-4.0", "where": [where]}
+
+
+def test_the_policy_holds_for_what_was_detected() -> None:
+    verdict = judge([None], [NC])
+    assert answers(verdict) == [("drop", "license/non-commercial")]
+    assert [decision.reason for decision in verdict.also] == ["license/detected"]
+    assert told(verdict)["detected"] == "CC-BY-NC-4.0"
+
+
+@pytest.mark.parametrize("declared", ["bsd", "my license", "MIT AND foo"])
+def test_a_declaration_that_names_something_unclear_is_not_overruled(declared: str) -> None:
+    verdict = judge([declared], [CC])
+    assert answers(verdict) == [("quarantine", "license/unknown")]
+    assert verdict.facts is not None
+    assert verdict.facts.column("license_concluded").to_pylist() == [None]
+
+
+@pytest.mark.parametrize(
+    ("declared", "text", "stricter"), [("MIT", NC, True), ("CC-BY-NC-4.0", CC, False), ("CC0-1.0", CC, True)]
+)
+def test_a_disagreement_is_noted_and_the_declared_license_stays(
+    declared: str, text: str, stricter: bool
+) -> None:
+    verdict = judge([declared], [text], allow="any")
+    assert answers(verdict) == [("flag", "license/disagreement")]
+    assert (told(verdict)["concluded"], told(verdict)["detected_is_stricter"]) == (declared, stricter)
+    assert verdict.facts is not None
+    assert verdict.facts.column("license_concluded").to_pylist() == [declared]
+    apart = judge([declared], [text], allow="any", disagreement="quarantine")
+    assert answers(apart) == [("quarantine", "license/disagreement")]
+
+
+@pytest.mark.parametrize(
+    "declared", ["CC-BY-4.0", "cc by 4.0", "CC BY", "CC-BY-4.0 OR MIT", "CC-BY-4.0 AND ODC-By-1.0"]
+)
+def test_a_license_that_is_declared_too_is_no_disagreement(declared: str) -> None:
+    assert answers(judge([declared], [CC])) == [KEEP]
+
+
+def test_a_denied_record_that_disagrees_is_denied() -> None:
+    verdict = judge(["CC-BY-NC-4.0"], [CC], disagreement="quarantine")
+    assert answers(verdict) == [("drop", "license/non-commercial")]
+    assert [decision.reason for decision in verdict.also] == ["license/disagreement"]
+
+
+def test_detection_can_be_switched_off() -> None:
+    verdict = judge(["MIT", None], [NC, CC], detect=False)
+    assert answers(verdict) == [KEEP, ("quarantine", "license/unknown")]
+    assert verdict.facts is not None
+    assert verdict.facts.column("license_detected").null_count == 2
+
+
 def test_an_empty_batch_is_answered() -> None:
     verdict = judge([])
     assert len(verdict.action) == 0
@@ -162,6 +233,7 @@ def test_an_empty_batch_is_answered() -> None:
         ({"allow": ["MIT OR ISC"]}, "'MIT OR ISC' is not one SPDX id; write 'ISC', 'MIT'"),
         ({"allow": ["unknown"]}, "'unknown' cannot be allowed by name; use the option 'unknown'"),
         ({"unknown": "maybe"}, "quarantine"),
+        ({"disagreement": "ignore"}, "flag"),
         ({"alow": "any"}, "Extra inputs are not permitted"),
     ],
 )

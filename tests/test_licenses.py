@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import accumulate
@@ -364,6 +365,129 @@ def test_every_license_ref_but_ours_is_in_the_index() -> None:
     ours = ("LicenseRef-curate-", "LicenseRef-provider-")
     for one in licenses.catalog():
         assert one.id.startswith(ours) or one.id in index().categories, one.id
+
+
+# The ids of the Hugging Face Hub (hub documentation, "Licenses", with those added since) and what each stands for;
+# None: unknown on purpose, as it names a family, nothing at all, or terms that are not in the rule pack.
+HUB: dict[str, str | None] = {
+    **dict.fromkeys(["bsd", "cc", "gfdl", "gpl", "lgpl", "openrail"]),  # families
+    **dict.fromkeys(["other", "unknown"]),
+    **dict.fromkeys(["apple-ascl", "grok2-community", "h-research", "openmdw-1.1"]),  # terms of their own
+    "afl-3.0": "AFL-3.0",
+    "agpl-3.0": "AGPL-3.0-only",
+    "apache-2.0": "Apache-2.0",
+    "apple-amlr": "LicenseRef-curate-research-only",
+    "artistic-2.0": "Artistic-2.0",
+    "bigcode-openrail-m": "LicenseRef-scancode-bigcode-open-rail-m-v1",
+    "bigscience-bloom-rail-1.0": "LicenseRef-scancode-bigscience-rail-1.0",
+    "bigscience-openrail-m": "LicenseRef-scancode-bigscience-open-rail-m",
+    "bsd-2-clause": "BSD-2-Clause",
+    "bsd-3-clause": "BSD-3-Clause",
+    "bsd-3-clause-clear": "BSD-3-Clause-Clear",
+    "bsl-1.0": "BSL-1.0",
+    "c-uda": "C-UDA-1.0",
+    "cc-by-2.0": "CC-BY-2.0",
+    "cc-by-2.5": "CC-BY-2.5",
+    "cc-by-3.0": "CC-BY-3.0",
+    "cc-by-4.0": "CC-BY-4.0",
+    "cc-by-nc-2.0": "CC-BY-NC-2.0",
+    "cc-by-nc-3.0": "CC-BY-NC-3.0",
+    "cc-by-nc-4.0": "CC-BY-NC-4.0",
+    "cc-by-nc-nd-3.0": "CC-BY-NC-ND-3.0",
+    "cc-by-nc-nd-4.0": "CC-BY-NC-ND-4.0",
+    "cc-by-nc-sa-2.0": "CC-BY-NC-SA-2.0",
+    "cc-by-nc-sa-3.0": "CC-BY-NC-SA-3.0",
+    "cc-by-nc-sa-4.0": "CC-BY-NC-SA-4.0",
+    "cc-by-nd-4.0": "CC-BY-ND-4.0",
+    "cc-by-sa-3.0": "CC-BY-SA-3.0",
+    "cc-by-sa-4.0": "CC-BY-SA-4.0",
+    "cc0-1.0": "CC0-1.0",
+    "cdla-permissive-1.0": "CDLA-Permissive-1.0",
+    "cdla-permissive-2.0": "CDLA-Permissive-2.0",
+    "cdla-sharing-1.0": "CDLA-Sharing-1.0",
+    "creativeml-openrail-m": "LicenseRef-curate-CreativeML-OpenRAIL-M",
+    "deepfloyd-if-license": "LicenseRef-curate-research-only",
+    "ecl-2.0": "ECL-2.0",
+    "epl-1.0": "EPL-1.0",
+    "epl-2.0": "EPL-2.0",
+    "etalab-2.0": "etalab-2.0",
+    "eupl-1.1": "EUPL-1.1",
+    "eupl-1.2": "EUPL-1.2",
+    "fair-noncommercial-research-license": "LicenseRef-curate-research-only",
+    "gemma": "LicenseRef-scancode-gemma-tou-2024-04-01",
+    "gpl-2.0": "GPL-2.0-only",
+    "gpl-3.0": "GPL-3.0-only",
+    "intel-research": "LicenseRef-curate-research-only",
+    "isc": "ISC",
+    "lgpl-2.1": "LGPL-2.1-only",
+    "lgpl-3.0": "LGPL-3.0-only",
+    "lgpl-lr": "LGPLLR",
+    "llama2": "LicenseRef-scancode-llama-2-license-2023",
+    "llama3": "LicenseRef-curate-llama-3",
+    "llama3.1": "LicenseRef-scancode-llama-3.1-license-2024",
+    "llama3.2": "LicenseRef-scancode-llama-3.2-license-2024",
+    "llama3.3": "LicenseRef-scancode-llama-3.3-license-2024",
+    "llama4": "LicenseRef-scancode-llama-4-license-2025",
+    "lppl-1.3c": "LPPL-1.3c",
+    "mit": "MIT",
+    "mpl-2.0": "MPL-2.0",
+    "ms-pl": "MS-PL",
+    "ncsa": "NCSA",
+    "odbl": "ODbL-1.0",
+    "odc-by": "ODC-By-1.0",
+    "ofl-1.1": "OFL-1.1",
+    "openmdw-1.0": "LicenseRef-scancode-openmdw-1.0",
+    "openrail++": "LicenseRef-curate-CreativeML-OpenRAIL-plus-plus-M",
+    "osl-3.0": "OSL-3.0",
+    "pddl": "PDDL-1.0",
+    "postgresql": "PostgreSQL",
+    "unlicense": "Unlicense",
+    "wtfpl": "WTFPL",
+    "zlib": "Zlib",
+}
+
+
+@pytest.mark.parametrize("name", sorted(HUB))
+def test_every_id_of_the_hub_is_a_license_or_unknown_on_purpose(name: str) -> None:
+    assert resolve(name).concluded == HUB[name]
+    if HUB[name] is None:
+        assert permits(name, BOTH) is None
+
+
+def test_the_list_of_the_hub_is_whole() -> None:
+    assert len(HUB) == 83
+
+
+def test_what_may_be_merged_names_known_licenses_and_sources() -> None:
+    merging = rules.load("licenses").data["merging"]
+    inputs = [key for entry in merging["outbound"] for key in entry["inputs"]]
+    assert len(inputs) == len(set(inputs))
+    for entry in (*merging["outbound"], *merging["exceptions"]):
+        assert len(entry["source"]) > 8
+        for key in (*entry["inputs"], *entry["outbound"], *entry.get("unclear", ())):
+            assert resolve(key).concluded == key
+    for key in merging["offers"]:
+        assert get(key).terms.derivatives
+    # Whoever wants adaptations shared alike must say under what.
+    for one in licenses.catalog():
+        if one.terms.share_alike and one.id not in inputs:
+            assert one.id.endswith("-only") or one.id == "LGPLLR", one.id
+
+
+def test_what_tells_a_license_text_is_written_as_texts_are_compared() -> None:
+    texts = rules.load("licenses").data["texts"]
+    for entry in texts["telling"]:
+        assert resolve(entry["spdx"]).concluded == entry["spdx"]
+        for said in (*entry["all"], *entry.get("none", ())):
+            assert re.fullmatch(r"[a-z0-9]+( [a-z0-9]+)*", said), said
+
+
+def test_licenses_whose_results_are_free_say_so() -> None:
+    free = {one.id for one in licenses.catalog() if one.results_free}
+    assert free == {
+        *("CDLA-Permissive-1.0", "CDLA-Permissive-2.0", "CDLA-Sharing-1.0", "C-UDA-1.0", "O-UDA-1.0"),
+        "LicenseRef-scancode-openmdw-1.0",
+    }
 
 
 def test_phrases_seen_in_the_wild_resolve_to_the_class_a_reader_gave_them() -> None:

@@ -44,7 +44,8 @@ def _problems(folder: Path, text: str, **files: str) -> list[str]:
 
 SOURCE_KEYS = (
     "name, files, format, fields, license, collected, max_record, title, description, homepage, creator, "
-    "collection, terms, contact"
+    "collection, terms, contact, version, publisher, selection, category, collected_from, ongoing, terms_url, "
+    "consent, notice, crawler, signals, generated_by, personal_data, languages, jurisdiction, sha256"
 )
 NAMES = "allowed: letters, digits, '.', '_' and '-', the first a letter or digit; rename it"
 MISTAKES = [

@@ -138,8 +138,10 @@ def rules_test(as_json: Json = False) -> None:
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of the recipe, for editors."""
-    from curate.recipe import schema as build
+def schema(
+    of: Annotated[str, typer.Argument(help="recipe, source or answers.")] = "recipe",
+) -> None:
+    """Print the JSON Schema of a recipe, a source manifest or a file of answers, for editors."""
+    from curate.schemas import schema as build
 
-    print_json(build())
+    print_json(build(of))

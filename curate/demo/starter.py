@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from curate.demo import corpus
@@ -15,7 +16,9 @@ def templates_folder() -> Path:
 
 
 def init(folder: Path | str = ".") -> list[Path]:
-    """Write ``curate.yaml``, ``manifests/sources/*.yaml``, ``data/`` and ``truth.jsonl`` into a folder.
+    """Write ``curate.yaml``, ``manifests/``, ``data/`` and ``truth.jsonl`` into a folder.
+
+    Each source manifest gets the hashes of the files just written; ``manifests/schema/`` is what editors check it by.
 
     Returns the files written, in that order. Raises RecipeError if the folder cannot be written to and,
     before anything is written, if one of the files exists already; the message names all that do.
@@ -23,6 +26,10 @@ def init(folder: Path | str = ".") -> list[Path]:
     folder = Path(folder)
     templates = templates_folder()
     copies = {folder / "curate.yaml": templates / "recipes" / "starter.yaml"}
+    schema = Path("schema") / "source.schema.json"
+    copies[folder / "manifests" / schema] = templates / schema
+    for path in (Path("answers.yaml"), Path("schema") / "answers.schema.json"):
+        copies[folder / "manifests" / path] = templates / path
     for name in corpus.SOURCES:
         copies[folder / "manifests" / "sources" / f"{name}.yaml"] = templates / "sources" / f"{name}.yaml"
     targets = [*copies, *corpus.paths(folder)]
@@ -34,8 +41,20 @@ def init(folder: Path | str = ".") -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(template.read_bytes())
         corpus.write(folder)
+        for name in corpus.SOURCES:
+            _declare(folder, name)
     except OSError as error:
         raise RecipeError(
             f"{folder}: cannot be written to: {error.strerror}; give init another folder"
         ) from None
     return targets
+
+
+def _declare(folder: Path, source: str) -> None:
+    """Add the hashes of a source's files to its manifest: other versions of pyarrow write other bytes."""
+    lines = ["# What `curate run` holds the files to; print a hash with: sha256sum FILE", "sha256:"]
+    for path in sorted((folder / "data" / source).iterdir()):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines.append(f"  {path.relative_to(folder).as_posix()}: {digest}")
+    with (folder / "manifests" / "sources" / f"{source}.yaml").open("a", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")

@@ -10,11 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from curate.govern.disclosures import volume
+from curate.govern.licensing import attribution
 from curate.io.write import Shard
 
 Maker: TypeAlias = Callable[[Path, int], list[Shard]]
 
-MAKERS: dict[str, Maker] = {}  # the first part of the path of what it makes → maker
+# The first part of the path of what it makes → maker.
+MAKERS: dict[str, Maker] = {"disclosures": volume.write, attribution.NAME: attribution.write}
 
 
 def write(folder: Path, memory: int) -> dict[str, list[Shard]]:

@@ -55,7 +55,10 @@ def findings(outcome: Outcome, duplicate_ids: Mapping[str, int]) -> list[dict[st
 
 
 def gates(limits: Gates, outcome: Outcome) -> list[dict[str, Any]]:
-    """Return every gate of the recipe that can be judged: its limit, the worst value, whether it passed."""
+    """Return the recipe's gates on counts: the limit, the worst value, whether it passed.
+
+    The gate on unanswered questions is judged with the datasheet's answers (curate.govern.datasheet.answers).
+    """
     judged = []
     if limits.max_source_loss is not None:
         losses = {}
@@ -74,16 +77,6 @@ def gates(limits: Gates, outcome: Outcome) -> list[dict[str, Any]]:
                 "value": round(losses[worst], 6),
                 "where": f"source {worst}",
                 "passed": losses[worst] <= limits.max_source_loss,
-            }
-        )
-    if limits.max_unanswered is not None:
-        judged.append(
-            {
-                "gate": "max_unanswered",
-                "limit": limits.max_unanswered,
-                "value": None,
-                "where": "this version's datasheet asks no questions",
-                "passed": None,  # not judged, which is not the same as passed
             }
         )
     return judged

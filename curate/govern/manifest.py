@@ -1,7 +1,7 @@
 """manifest.json: the sole source of truth of a release.
 
 ``created`` and ``timing`` are the only parts that may differ between two runs of the same thing; ``root`` is
-a hash over everything else.
+a hash over everything else, and ``timing.sha256`` one over these two.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from curate import rules
+from curate.govern import signing
 from curate.io.manifest import FORMAT as FORMAT
 from curate.io.manifest import NAME as NAME
+from curate.io.manifest import dumps, sealed
 from curate.io.manifest import load as load
 from curate.io.manifest import root as root
 from curate.io.scan import SourcePlan
-from curate.io.write import Shard, write_text
+from curate.io.write import Shard, write_bytes
 from curate.outcome import Tally
 from curate.pipeline import Outcome
 from curate.recipe import Recipe
@@ -98,20 +98,19 @@ def build(
         **({} if tree is None else {"merkle": dict(tree)}),
         **({} if index is None else {"index": _index(index)}),
     }
-    manifest["root"] = root(manifest)
-    return manifest
+    return sealed(manifest)
 
 
 def revised(manifest: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     """Return the manifest with some of its parts changed, or added, and the root of that."""
-    changed = {**manifest, **changes}
-    changed["root"] = root(changed)
-    return changed
+    return sealed({**manifest, **changes})
 
 
 def save(manifest: Mapping[str, Any], out: Path) -> None:
-    """Write manifest.json, whole or not at all."""
-    write_text(out / NAME, orjson.dumps(manifest, option=orjson.OPT_INDENT_2).decode() + "\n")
+    """Write manifest.json, whole or not at all. A signature over another one goes first."""
+    content = dumps(manifest)
+    signing.retire(out, {NAME: content})
+    write_bytes(out / NAME, content)
 
 
 def output(shard: Shard, folder: Path) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.govern import statistics
+from curate.govern import columns, statistics
+from curate.govern.disclosures import volume
+from curate.govern.licensing import measure as licensing
 
 
 def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, Any]:
@@ -18,4 +20,9 @@ def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, A
 
     folder: holds the tables. recipe: in its resolved form, as the manifest has it. memory: bytes for DuckDB.
     """
-    return {"statistics": statistics.measure(folder)}
+    return {
+        "statistics": statistics.measure(folder),
+        "licenses": licensing.measure(folder, recipe, memory),
+        "schema": columns.measure(folder),
+        "volume": volume.measure(folder, recipe, memory),
+    }

@@ -17,12 +17,31 @@ from curate.errors import IntegrityError, RecipeError
 FORMAT = "curate-manifest/1"
 NAME = "manifest.json"
 UNHASHED = ("created", "timing", "root")
+SEAL = "sha256"  # in ``timing``: what root is for the rest, for created and timing
 
 
 def root(manifest: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the manifest's hashed part, as JSON with sorted keys."""
     hashed = {key: value for key, value in manifest.items() if key not in UNHASHED}
     return hashlib.sha256(orjson.dumps(hashed, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def seal(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what ``root`` leaves out: ``created`` and ``timing``, as JSON with sorted keys."""
+    timing = {key: value for key, value in (manifest.get("timing") or {}).items() if key != SEAL}
+    left = {"created": manifest.get("created"), "timing": timing}
+    return hashlib.sha256(orjson.dumps(left, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest with its ``root``, and with ``timing.sha256``, which tells a damage that root cannot."""
+    timing = {**(manifest.get("timing") or {}), SEAL: seal(manifest)}
+    return {**manifest, "timing": timing, "root": root(manifest)}
+
+
+def dumps(manifest: Mapping[str, Any]) -> bytes:
+    """Return the bytes of manifest.json: the only ones that curate writes for this content."""
+    return orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def load(out: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from curate.errors import InputError
 from curate.io.columns import FROM, JSON_TEXT, Column, unite
+from curate.io.declared import changed, uncovered
 from curate.io.files import Found, expand
 from curate.io.formats import TURN_KEYS, Format, Shape, settle, turn_columns
 from curate.io.layouts import Compression, Layout, layout_of, stem
@@ -87,7 +88,8 @@ def scan(
 
     One engine task is one file, so a single large file is scanned on one core (units are for the reading).
     Raises InputError with all problems of all files (each line: path, what was found, what was expected,
-    what to do), MissingExtra where a URL needs a library that is not installed.
+    what to do), a hash that is not the declared one among them; MissingExtra where a URL needs a library that
+    is not installed.
     """
     problems: list[str] = []
     tasks: list[list[Task]] = []  # per source
@@ -96,14 +98,20 @@ def scan(
         found, wrong = expand(source, folder)
         some, more = _tasks(source, found, unit_bytes)
         tasks.append(some)
-        problems += wrong + more
-        if wrong or more:
+        wrong += more
+        wrong = wrong or uncovered(source, [file.path for file in found])
+        problems += wrong
+        if wrong:
             unsound.add(source.name)
     named = list(dict.fromkeys(task for some in tasks for task in some))
     probes = dict(zip(named, engine.map(probe, named), strict=True))
     surveys = _surveys(
         {task: seen.sha256 for task, seen in probes.items() if not seen.problem}, engine, cache
     )
+    for source, some in zip(sources, tasks, strict=True):
+        if wrong := changed(source, {task.path: probes[task].sha256 for task in some if probes[task].sha256}):
+            problems += wrong
+            unsound.add(source.name)
     faulty = {task: problem for task in named if (problem := probes[task].problem or surveys[task].problem)}
     problems += [f"{task.path}: {problem}" for task, problem in faulty.items()]
     plans: list[SourcePlan] = []

@@ -166,9 +166,11 @@ class _JsonLines:
         self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
 
     def write(self, table: pa.Table) -> None:
-        self.records += table.num_rows
-        content = b"".join(line + b"\n" for line in json_lines(table))
-        self._file.write(self._compressor.compress(content))
+        self.write_lines(json_lines(table))
+
+    def write_lines(self, lines: Sequence[bytes]) -> None:
+        self.records += len(lines)
+        self._file.write(self._compressor.compress(b"".join(line + b"\n" for line in lines)))
 
     def size(self) -> int:
         return self._file.tell()
@@ -190,6 +192,14 @@ def json_lines(table: pa.Table) -> list[bytes]:
 
 
 _FILES: dict[Format, Any] = {"parquet": _Parquet, "jsonl.zst": _JsonLines}
+
+
+def shard_file(stream: Stream, path: Path) -> Any:
+    """Return one shard of a stream, to be written row group by row group: ``write(table)``, then ``close()``.
+
+    A shard of JSON lines also takes lines as they are: ``write_lines``.
+    """
+    return _FILES[stream.format](stream, path)
 
 
 def record_sizes(table: pa.Table) -> npt.NDArray[np.int64]:
