@@ -5,8 +5,10 @@
 DATA is a folder that holds instruct/*.jsonl.zst and corpus/permissive-47mb.jsonl.zst; default: the environment's
 CURATE_DATA. Prints CPU seconds of a full run over all of them with the stages of benchmarks/real.py, then of taking
 down 1, 10 and 1,000 random records and one author (every tenth record of scitldr_a is given to one), each from a
-fresh copy of the release; then the speed of a run's stage suppress under the list of the 1,000. Fails if 10 records
-take more than a tenth of the run.
+fresh copy of the release. After each: the release verifies, every file that the report does not name is the same byte
+for byte, and a phrase of every erased record is looked for in all files, as they are and unpacked. After the 1,000: the
+speed of the stage suppress under their list, and a whole run under it, whose release must hold the records that the
+take-down left, and no other. Fails if any of this does not hold, or if 10 records take more than a tenth of the run.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import resource
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -50,7 +55,6 @@ def timed(what: str, call: Any, whole: float | None = None) -> tuple[float, Any]
 
 def authored(data: Path, folder: Path) -> Path:
     """Copy the data, every tenth record of one set given to one author; return the folder."""
-    import orjson
     import zstandard
 
     target = folder / "data"
@@ -92,6 +96,83 @@ def speed(out: Path, key: Path) -> None:
     print(f"suppress, {held:,} rows in the list: {nbytes / 1e6 / seconds:.0f} MB/s per core")
 
 
+PHRASE = re.compile(r"[A-Za-z0-9,]+(?: [A-Za-z0-9,]+){5,12}")  # the same in text, JSON and Python's spelling
+
+
+def texts(out: Path) -> dict[tuple[str, str], str]:
+    """Return the text of every record of a release, in data/ and removed/, by source and place of reading."""
+    found = {}
+    for path in sorted((out / "data").glob("*.parquet")):
+        places = pq.read_table(out / "records" / path.name, columns=["locator"]).column("locator").to_pylist()
+        for row, place in zip(pq.read_table(path).to_pylist(), places, strict=True):
+            found[row["source"], place] = _said(row)
+    for path in sorted((out / "removed").glob("*.parquet")):
+        for row in pq.read_table(path).to_pylist():
+            place = row["source"], row["curate"]["locator"]
+            found[place] = found.get(place, "") + "\n" + _said(row)
+    return found
+
+
+def _said(row: dict[str, Any]) -> str:
+    return row.get("text") or "\n".join(turn["content"] or "" for turn in row.get("messages") or ())
+
+
+def unpacked(path: Path) -> bytes:
+    """Return what a file says, its pages and frames unpacked, with its own bytes."""
+    content = path.read_bytes()
+    if path.suffix == ".parquet":
+        content += repr(pq.read_table(path).to_pylist()).encode()
+    return content
+
+
+def traces(before: dict[tuple[str, str], str], out: Path) -> str:
+    """Tell in how many files phrases of erased records still stand, and of how many records one was looked for."""
+    after = texts(out)
+    left = "\n".join(after.values())
+    phrases = []
+    for place in before.keys() - after.keys():
+        runs = sorted(PHRASE.findall(before[place]), key=len, reverse=True)
+        phrases += next(([run.encode()] for run in runs[:20] if run not in left), [])
+    files = [path for path in sorted(out.rglob("*")) if path.is_file()]
+    held = 0
+    for path in files:
+        said = unpacked(path)
+        held += any(phrase in said for phrase in phrases)
+    erased = len(before) - len(after)
+    return (
+        f"{held} files with traces; of {erased:,} erased records, {len(phrases):,} had a phrase of their own"
+    )
+
+
+def changed(made: Path, out: Path, named: Sequence[str]) -> list[str]:
+    """Return the files of shards that changed though the report does not name them."""
+    return [
+        name
+        for folder in ("data", "records", "leaves", "removed", "clusters", "ledger")
+        for path in sorted((made / folder).glob("*"))
+        if (name := f"{folder}/{path.name}") not in named and (out / name).read_bytes() != path.read_bytes()
+    ]
+
+
+def rerun(recipe: Path, out: Path, erased: dict[tuple[str, str], str], workers: int) -> int:
+    """Run again into the taken-down release; print and return how many records are not as the take-down left them.
+
+    The take-down erased whole clusters of duplicates, so a run that leaves out the same records, and nothing like
+    them that was kept before, leaves the very records that the take-down left.
+    """
+    before = texts(out)
+    again = curate.run(recipe, out, workers=workers)
+    after = texts(out)
+    back = after.keys() & erased.keys()
+    differing = {place for place in before.keys() | after.keys() if before.get(place) != after.get(place)}
+    told = next(stage for stage in again.manifest["stages"] if stage["name"] == "suppress")
+    print(
+        f"  rerun: suppress drops {told['dropped']:,}; {len(back):,} of the erased are back; of {len(after):,} records "
+        f"{len(differing):,} differ from those that the take-down left"
+    )
+    return len(back) + len(differing)
+
+
 def main() -> int:
     """Run it all."""
     parser = argparse.ArgumentParser(
@@ -120,7 +201,8 @@ def main() -> int:
         (f"{n:,} records", {"ids": rng.sample(names, n)}) for n in (1, 10, 1000)
     ]
     requests.append(("one author", {"authors": ["one author"]}))
-    ten = 0.0
+    ten, wrong = 0.0, 0
+    before = texts(made.path)
     for what, asked in requests:
         out = folder / what.replace(" ", "-").replace(",", "") / "away" / "release"
         shutil.copytree(made.path, out)
@@ -131,10 +213,16 @@ def main() -> int:
         ten = seconds if what == "10 records" else ten
         first = curate.verify(out).first
         print(f"  verifies: {first is None}{'' if first is None else f' ({first})'}")
+        silent = changed(made.path, out, done.shards)
+        said = traces(before, out)
+        print(f"  {said}; files changed and not named: {len(silent)} {silent}", flush=True)
+        wrong += (first is not None) + bool(silent) + (not said.startswith("0 "))
         if what == "1,000 records":
             speed(out, out.parent / "suppression.key")
+            gone = {place: before[place] for place in before.keys() - texts(out).keys()}
+            wrong += rerun(recipe, out, gone, arguments.workers)
     print(f"10 records: {ten / whole:.2%} of the run, at most {MOST:.0%}")
-    return int(ten > MOST * whole)
+    return int(ten > MOST * whole or wrong > 0)
 
 
 if __name__ == "__main__":

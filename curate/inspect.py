@@ -52,7 +52,8 @@ def explain(out: Path, manifest: dict[str, Any], record_id: str) -> Story:
     with connect(out) as db:
         decided = query(db, "SELECT * FROM ledger WHERE id = ?", [record_id])
         if not kept and not decided:
-            raise RecipeError(f"{out}: no record has the id {record_id!r}{_similar(db, record_id)}")
+            erased = ", or a take-down erased it" if manifest.get("takedowns") else ""
+            raise RecipeError(f"{out}: no record has the id {record_id!r}{erased}{_similar(db, record_id)}")
         twins = query(db, _TWINS, [record_id, f"%{OF_RELEASE}"])
         gone = [row for row in decided if row["action"] in ("drop", "quarantine")]
         represented = _represented(db, out, gone[0]) if gone and not kept else ()

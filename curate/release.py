@@ -20,7 +20,7 @@ from curate.govern import audit as audits
 from curate.govern import derived, difference, disclosures, documents, measures, overlap
 from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
-from curate.govern.datasheet import answers
+from curate.govern.datasheet import answers, charts
 from curate.govern.licensing import findings as licensing
 from curate.io.scan import SourcePlan, scan
 from curate.recipe import Recipe
@@ -105,6 +105,7 @@ def run(
                 watch=watch,
             )
             watch.begin("write", 0)
+            charts.start()
             manifest = _write(checked, plans, outcome, work / "release", mapper, budget, started)
             manifest = answers.enter(manifest, given, _earlier(folder))
             manifest = out_folder.with_lasting(folder, manifest)
@@ -276,6 +277,8 @@ def _up_to_date(
         and held.manifest["inputs"] == manifests.inputs(plans)
         and held.manifest["root"] == manifests.root(held.manifest)
     )
+    if same:
+        charts.start()
     if not same or not all(_is_whole(out / entry["path"], entry) for entry in held.manifest["outputs"]):
         return None
     manifest = answers.enter(held.manifest, given)

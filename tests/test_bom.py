@@ -45,6 +45,16 @@ def test_the_strict_validator_finds_nothing(told: dict[str, Any]) -> None:
     assert problems(told) is not None
 
 
+def test_an_address_that_is_no_uri_is_encoded(release: curate.Release) -> None:
+    manifest = orjson.loads(orjson.dumps(release.manifest))
+    manifest["recipe"]["about"]["homepage"] = "https://example.org/a b?x=(ü)|100%"
+    manifest["recipe"]["sources"][0]["homepage"] = "see [our site] <here>"
+    told = orjson.loads(bom.render(manifest)[bom.NAME])
+    assert problems(told) is None
+    written = told["metadata"]["component"]["externalReferences"][0]["url"]
+    assert written == "https://example.org/a%20b?x=(ü)%7C100%25"
+
+
 def test_it_holds_the_release_its_sources_and_their_hashes(
     told: dict[str, Any], release: curate.Release
 ) -> None:

@@ -135,6 +135,7 @@ def test_features_are_those_that_datasets_tells_of_arrow_types() -> None:
         ("ODC-By-1.0", "odc-by"),
         ("GPL-3.0-only", "gpl-3.0"),
         ("GPL-3.0-or-later", None),  # the Hub's gpl-3.0 says nothing of later versions
+        ("LGPLLR", "lgpl-lr"),
         ("NLOD-2.0", None),
         ("LicenseRef-curate-CC-BY", None),
         ("MIT OR Apache-2.0", None),

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 import curate
+from curate import show
 from curate.cli import main
 
 RECIPE = """\
@@ -81,6 +82,22 @@ def test_a_release_does_not_differ_from_itself(pair: tuple[curate.Release, curat
     found = curate.diff(pair[0].path, pair[0].path)
     parts = vars(found)
     assert [name for name in parts if parts[name] and name not in ("releases", "records")] == []
+
+
+def test_another_order_of_stages_and_shares_of_equal_counts_are_told() -> None:
+    from curate.govern import difference
+
+    a, b = ([{"name": name} for name in names] for names in (("license", "exact"), ("exact", "license")))
+    assert difference._changed_keys({"stages": a}, {"stages": b}) == ["stages (order)"]
+    assert [row["name"] for row in difference._shares({"x": 5, "y": 5}, {"x": 5})] == ["x", "y"]
+    assert difference._shares({"x": 5}, {"x": 5}) == []
+
+
+def test_text_of_the_data_is_no_markup_of_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show.out().print(show.rows("Ids", [{"id": "[/b] [red]x", "b": "\x1b[31my"}], ()))
+    shown = capsys.readouterr().out
+    assert "[/b] [red]x" in shown
+    assert "\x1b[31m" not in shown
 
 
 def test_the_terminal_shows_it(

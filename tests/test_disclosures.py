@@ -371,6 +371,7 @@ CONTRADICTIONS: list[tuple[Callable[[Manifest], None], str, str]] = [
         "source books calls itself generated or synthetic in its title",
     ),
     (_edit("books", description="Made by distilling GPT-4."), "synthetic", "in its description"),
+    (_edit("books", description="Answers by ChatGPT."), "synthetic", "in its description"),
     (_edit("drafts", generated_by=None), "synthetic-model", "no generated_by names what wrote it"),
     (_edit("pages", crawler={"purpose": "x"}), "crawler", "no crawler is named"),
     (_edit("pages", crawler=None), "crawler", "no crawler is named"),
@@ -427,6 +428,30 @@ def test_what_only_resembles_a_contradiction_is_none(
 ) -> None:
     change(manifest)
     assert {f["reason"] for f in checks.contradictions(manifest)} == {DOMAINS}
+
+
+def test_licensed_works_are_not_proposed_where_no_license_is_known(manifest: Manifest) -> None:
+    for row in manifest["licenses"]["records"]:
+        row["license"] = None
+    item = next(f for f in _documents(manifest)["ca-ab2013"]["fields"] if f["id"] == "5")
+    assert (item["state"], item["answer"]) == ("unanswered", None)
+    assert "have no license that can be told" in item["note"]
+
+
+@pytest.mark.parametrize(
+    ("url", "domain"),
+    [
+        ("example.com:8080/page", "example.com"),
+        ("https://user:pass@www.example.co.uk:80/", "example.co.uk"),
+        ("http://[2001:db8::1]/", ""),
+        ("-x.com", ""),
+        ("javascript:alert(1)", ""),
+        ("https://192.0.2.7:80/", "192.0.2.7"),
+    ],
+)
+def test_a_domain_is_read_from_any_form_of_address(url: str, domain: str) -> None:
+    found = re.match(volume._HOST, url)
+    assert volume._domain(found[1] if found else "") == domain
 
 
 def test_contradictions_are_findings_of_the_release(release: curate.Release) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +141,56 @@ def test_what_a_text_says_it_is_under_is_detected(text: str, license: str) -> No
         "Copyright 2020. All rights reserved.",
         "A table of packages\n\nname license: MIT or so, they say\n",
         "Distributed under load, the system is available under the name of X.",
+        "Photo by somebody. Licensed under CC BY-SA 3.0.",
+        "Image: Licensed under CC BY 2.0 via the archive",
+        "This image is licensed under CC BY 2.0.",
+        "None of this is licensed under CC BY 4.0",
+        "This library, unlike our own, is licensed under MIT.",
+        "This tutorial explains how software is licensed under the MIT License.",
+        "All software he wrote is licensed under MIT.",
+        "x" * 100 + " SPDX-License-Identifier: MIT",
+        "# SPDX-License-Identifier: MIT AND " + "x" * 500,
     ],
 )
 def test_a_text_that_only_talks_about_a_license_is_not_taken_as_licensed(text: str) -> None:
     assert found(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "license"),
+    [
+        (
+            "Text is available under the Creative Commons Attribution-ShareAlike License 4.0; more terms may apply.",
+            "CC-BY-SA-4.0",
+        ),
+        (
+            "This article is an open access article distributed under the terms and conditions of the Creative "
+            "Commons Attribution (CC BY) license (http://creativecommons.org/licenses/by/4.0/).",
+            "LicenseRef-curate-CC-BY",
+        ),
+        ("All text and images on this site are licensed under CC BY-SA 3.0.", "CC-BY-SA-3.0"),
+        ("/* SPDX-License-Identifier: ISC */" + "x" * 1000, "ISC"),
+    ],
+)
+def test_the_usual_words_at_the_foot_of_a_page_are_detected(text: str, license: str) -> None:
+    assert found(text) == license
+
+
+HOSTILE = {
+    "spaces": "SPDX-License-Identifier: MIT" + " " * 200_000 + "x\n" + " " * 200_000,
+    "links": "<a " * 70_000 + ' rel="license"' * 10_000,
+    "gnu": "GNU general public license version 2 june 1991 " * 4_000,
+    "permission": MIT_TEXT[40:200] * 1_200,
+    "phrases": "this license is licensed under " * 6_000,
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_a_text_made_to_be_slow_is_not(name: str) -> None:
+    # Seconds at worst where every doubling of the text doubles the time, hours where it squares it.
+    start = time.process_time()
+    _licensed.spots_in(HOSTILE[name])
+    assert time.process_time() - start < 8
 
 
 def test_a_text_about_licenses_is_under_none_of_them() -> None:
@@ -197,6 +244,7 @@ PIECES = [
         "Licensed under the",
         "All of it is published under ",
     ),
+    *("Photo: ", "Text is available under the "),
     *("the MIT License. ", "CC0 1.0. ", "* ", 'rel="license" ', "Attribution 4.0 International\n", "not "),
 ]
 

@@ -165,6 +165,10 @@ def test_changed_text_that_allows_no_derivatives_is_a_finding() -> None:
     [
         ({"terms": "Output may not be used to build competing models."}, output.PROVIDER, True),
         ({"terms_url": "https://openai.com/policies/terms-of-use"}, output.PROVIDER, True),
+        ({"terms": "None of it may be used to train models that compete."}, output.PROVIDER, True),
+        ({"terms": "None of it may be sold."}, None, True),
+        ({"terms": "None. A program, no model."}, None, False),
+        ({"terms": "CC-BY-NC-4.0"}, "CC-BY-NC-4.0", True),
         ({"terms": "llama3"}, "LicenseRef-curate-llama-3", True),
         ({"terms": "Apache-2.0"}, None, False),
         ({"terms": "None: it is our own."}, None, False),

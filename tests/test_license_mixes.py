@@ -106,6 +106,16 @@ MIXES = [
     ("LGPL-2.1-only, GPL-3.0-only", "", A, YES, A, YES, "GPL-3.0-only", "LGPL-2.1-only", "LGPL-2.1 §3"),
     ("MPL-2.0, GPL-2.0-only", "", A, YES, A, YES, "GPL-2.0-only", "MPL-2.0", "MPL-2.0 §3.3"),
     ("BSD-4-Clause, GPL-3.0-only", "", A, YES, C, NO, "", "", GPL),
+    ("BSD-4-Clause, AGPL-3.0-or-later", "", A, YES, C, NO, "", "", GPL),
+    ("AFL-3.0", "", A, YES, A, YES, "CC-BY-4.0", "GPL-2.0-only GPL-3.0-only CC0-1.0", GPL),
+    ("AFL-3.0, GPL-3.0-only", "", A, YES, C, NO, "", "", GPL),
+    ("JSON, GPL-3.0-or-later", "", A, YES, C, NO, "", "", GPL),
+    ("MS-PL", "", A, YES, A, YES, "MS-PL", "CC0-1.0 CC-BY-4.0 GPL-3.0-only", "MS-PL §3(D)"),
+    ("MS-PL, GPL-3.0-only", "", A, YES, C, NO, "", "", GPL),
+    ("MS-PL, CC-BY-SA-4.0", "", A, YES, C, NO, "", "", "MS-PL §3(D)"),
+    ("Apache-2.0, LGPL-2.0-only", "", A, YES, A, YES, "GPL-3.0-only", "LGPL-2.0-only GPL-2.0-only", GPL),
+    ("GPL-1.0-or-later, GPL-2.0-only", "", A, YES, A, YES, "GPL-2.0-only", "GPL-1.0-only", "GPL-1.0 §7"),
+    ("LGPL-2.0-or-later, GPL-3.0-only", "", A, YES, A, YES, "GPL-3.0-only", "LGPL-3.0-only", "LGPL-2.0 §3"),
     ("CC-BY-SA-4.0, GPL-3.0-only", "", A, YES, A, YES, "GPL-3.0-only", "CC-BY-SA-4.0", COMPATIBLE),
     ("CC-BY-SA-4.0, GPL-2.0-only", "", A, YES, C, NO, "", "", COMPATIBLE),
     ("CC-BY-SA-3.0, GPL-3.0-only", "", A, YES, C, NO, "", "", COMPATIBLE),
@@ -239,6 +249,15 @@ def test_a_merged_work_never_allows_more_than_any_of_its_parts(held: dict[str | 
     if merged["verdict"] == A:
         assert whole["verdict"] == A
         assert merged["derivatives"] is True
+
+
+def test_a_reason_says_no_more_than_is_settled() -> None:
+    unversioned = "LicenseRef-curate-CC-BY-SA"
+    told = " ".join(verdicts.merged({unversioned: 1, "CC-BY-SA-4.0": 1})["reasons"])
+    assert f"{unversioned} only" not in told
+    assert (
+        "whether also under CC-BY-SA-2.0, CC-BY-SA-2.5, CC-BY-SA-3.0 or CC-BY-SA-4.0 cannot be told" in told
+    )
 
 
 @settings(deadline=None)

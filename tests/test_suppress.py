@@ -110,8 +110,14 @@ def test_urls_are_compared_without_what_does_not_matter(address: str, same: str)
     assert suppression.url(address)[0] == same
 
 
+def test_a_slash_too_many_does_not_hide_a_domain() -> None:
+    assert suppression.url("example.org//page") == ("example.org//page", "example.org")
+    assert suppression.url("t.co/http://example.org")[1] == "t.co"
+
+
 def test_authors_are_compared_without_case_and_spelling() -> None:
     assert suppression.author(" Zoe\u0308 STRASSE ") == suppression.author("zoë straße")
+    assert suppression.author("Ann\u00a0 \uff22.") == suppression.author("ann b.")
 
 
 # What follows runs recipes.
@@ -186,9 +192,9 @@ def test_a_rerun_into_the_same_folder_keeps_out_what_was_taken_down_and_what_is_
 def test_a_recipe_s_list_is_honoured_elsewhere_and_is_part_of_the_recipe_s_hash(tmp_path: Path) -> None:
     recipe = corpus(tmp_path)
     out = curate.run(recipe, workers=1).path
+    plain = curate.run(recipe, tmp_path / "plain", workers=1)
     taken = curate.takedown(out, authors=["person 2"], urls=["w1.example.org"])
     assert taken.records == 8 + 10 - 2
-    plain = curate.run(recipe, tmp_path / "plain", workers=1)
     extra = [{"id": "late", "text": sentence(random.Random(1), 30), "author": "PERSON 2"}]
     extra += [{"id": "page", "text": sentence(random.Random(2), 30), "url": "http://sub.w1.example.org/x"}]
     recipe = corpus(tmp_path, extra)

@@ -20,7 +20,7 @@ from conftest import sentence, write_jsonl
 import curate
 from curate.errors import IntegrityError, RecipeError
 from curate.govern import documents
-from curate.govern.descriptions import card
+from curate.govern.descriptions import card, croissant
 from curate.govern.takedown import switching
 from curate.release import Release
 
@@ -257,6 +257,31 @@ def test_a_text_finds_records_like_it_and_tells_of_those_that_hold_it(
     assert "docs/d10" not in texts(release.path)
 
 
+def test_a_record_that_quotes_an_erased_one_is_told_of(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    told = sentence(rng, 50)
+    write_jsonl(
+        tmp_path / "docs.jsonl", [{"id": "said", "text": told}, {"id": "b", "text": sentence(rng, 50)}]
+    )
+    asked = {"id": "quotes", "instruction": "What did they write? " + sentence(rng, 20), "output": told}
+    other = {"id": "other", "instruction": "And then?", "output": sentence(rng, 30)}
+    write_jsonl(tmp_path / "pairs.jsonl", [asked, other])
+    (tmp_path / "curate.yaml").write_text(
+        "curate: 1\nname: a\nversion: '1'\nstages: [exact, minhash]\nsources:\n"
+        "  - {name: docs, files: [docs.jsonl]}\n  - {name: pairs, files: [pairs.jsonl]}\n"
+    )
+    release = curate.run(tmp_path / "curate.yaml", workers=1)
+    done = curate.takedown(release.path, ["docs/said"])
+    assert (done.records, done.near_duplicates, done.contained) == (1, 0, ("pairs/quotes",))
+
+
+def test_a_key_without_its_list_stops_the_next_run(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "moved")
+    (tmp_path / "moved" / "suppression.key").write_text("5f2c1d0e9b8a7766554433221100ffee")
+    with pytest.raises(RecipeError, match="is the key of a suppression list"):
+        curate.run(tmp_path / "moved" / "curate.yaml", tmp_path / "moved" / "other", workers=1)
+
+
 def test_lines_that_are_no_records_go_with_the_text_that_they_hold(release: Release) -> None:
     raw = [row for row in rows(release.path, "removed") if row["curate"]["raw"]]
     assert len(raw) == 2
@@ -317,6 +342,16 @@ def test_all_records_can_go(release: Release) -> None:
     done = take(release, names)
     assert done.removed == len(names)
     assert rows(release.path, "data") == []
+
+
+def test_all_lines_of_json_can_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "RENDERERS", (card.render, croissant.render))
+    recipe = RECIPE.replace("index: true", "format: jsonl.zst")
+    release = curate.run(make(tmp_path, records=8, recipe=recipe), workers=1)
+    take_all = [row["id"] for row in rows(release.path, "records")]
+    assert curate.takedown(release.path, take_all).removed == len(take_all)
+    assert (release.path / croissant.NAME).is_file()
+    assert curate.verify(release.path).first is None
 
 
 def test_of_records_that_share_an_id_one_can_go(tmp_path: Path) -> None:
@@ -407,6 +442,22 @@ def test_a_take_down_that_is_stopped_anywhere_is_finished_by_the_same_command(
     assert files(out) == files(whole[0])
 
 
+def test_a_take_down_that_was_stopped_at_its_very_end_leaves_a_later_signature_alone(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, key = release.path, release.path.parent / "key"
+    curate.sign(out, new_key=key)
+    with monkeypatch.context() as patch:
+        patch.setattr("curate.folder.clean", lambda out: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            curate.takedown(out, ["docs/d8"])
+    curate.sign(out, key=key)
+    before = {name: content for name, content in files(out).items() if not name.startswith("work/")}
+    assert curate.takedown(out, ["docs/d8"]).resumed
+    assert files(out) == before
+    assert curate.verify(out, key=key.with_name("key.pub")).ok
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -454,6 +505,27 @@ def test_without_removed_records_what_only_the_ledger_knows_is_erased_and_kept_o
     assert curate.verify(out).first is None
     left = {row["id"] for row in rows(out, "data")}
     again = curate.run(home / "curate.yaml", workers=1).path
+    assert {row["id"] for row in rows(again, "data")} == left
+
+
+def test_without_removed_records_an_edited_one_is_kept_out_by_the_id_it_had(tmp_path: Path) -> None:
+    lines = [{"text": f"Write to ann{i}@example.com of {i} or a{i}@example.org"} for i in range(9)]
+    write_jsonl(tmp_path / "a.jsonl", lines)
+    recipe = """\
+curate: 1
+name: small
+version: "1"
+sources: [{name: docs, files: [a.jsonl], license: CC0-1.0}]
+stages: [pii]
+output: {keep_removed: false}
+"""
+    (tmp_path / "curate.yaml").write_text(recipe)
+    out = curate.run(tmp_path / "curate.yaml", workers=1).path
+    asked = rows(out, "data")[4]
+    assert "ann4" not in asked["text"]
+    curate.takedown(out, [asked["id"]])
+    left = {row["id"] for row in rows(out, "data")}
+    again = curate.run(tmp_path / "curate.yaml", workers=1).path
     assert {row["id"] for row in rows(again, "data")} == left
 
 

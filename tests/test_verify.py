@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from curate.errors import RecipeError
 from curate.govern.verify import inclusion, rows
 
 CHECKS = ["manifest", "signature", "files", "others", "records", "totals", "measures", "derived", "documents"]
-CHECKS += ["superseded"]
+CHECKS += ["described", "superseded"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,6 +83,21 @@ def test_a_key_was_given_and_there_is_no_signature(out: Path, made: Path) -> Non
     )
     assert curate.verify(out).ok
     assert curate.verify(out).check("signature").said == "the release is not signed"
+
+
+@pytest.mark.parametrize(
+    "pattern", ["data/part-*", "records/part-*", "leaves/part-*", "README.md", "manifest.dsse.json"]
+)
+def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(out: Path, pattern: str) -> None:
+    path = next(out.glob(pattern))
+    path.unlink()
+    os.mkfifo(path)
+    report = curate.verify(out)
+    if path.name == "manifest.dsse.json":
+        assert report.check("signature").said == "the release is not signed"
+    else:
+        assert report.first is not None
+        assert report.first.file == path.relative_to(out).as_posix()
 
 
 def test_a_folder_without_a_readable_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

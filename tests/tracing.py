@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 NUMBER = re.compile(r"(?<![\w.…/-])\d[\d,]*(?:\.\d+)?%?(?![\w-])")
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")  # acts
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 NOT_READ = {
     "style",
@@ -187,7 +188,11 @@ def _said(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else UNSEEN.sub(_point, " ".join(str(value).split()))
+
+
+def _point(found: re.Match[str]) -> str:
+    return f"U+{ord(found[0]):04X}"
 
 
 def _parts(pointer: str) -> list[str]:

@@ -77,7 +77,7 @@ def run(
         typer.echo("nothing has changed since this release was made (--fresh makes it again)", err=True)
     print_result(done.manifest, as_json, show.funnel)
     if not as_json:
-        typer.echo(f"release: {done.path}  (datasheet.md, manifest.json)")
+        typer.echo(f"release: {done.path}  (read datasheet.html; manifest.json holds every number)")
     if done.failed_gates:
         raise typer.Exit(1)
 

@@ -36,7 +36,8 @@ class Difference:
     examples: list[dict[str, Any]]
     findings: list[dict[str, Any]]
     takedowns: list[dict[str, Any]]
-    answers: list[dict[str, Any]]  # of the datasheet
+    answers: list[dict[str, Any]]  # a person's, in the datasheet
+    measured: list[str]  # questions of the datasheet to which the run answers otherwise
 
 
 def diff(a: Path, manifest_a: Mapping[str, Any], b: Path, manifest_b: Mapping[str, Any]) -> Difference:
@@ -51,6 +52,7 @@ def diff(a: Path, manifest_a: Mapping[str, Any], b: Path, manifest_b: Mapping[st
             db, _CHANGED + f"SELECT id, a, b, changed FROM changed ORDER BY id LIMIT {_EXAMPLES}"
         )
     both = (manifest_a, manifest_b)
+    sheets = (_sheet(a), _sheet(b))
     return Difference(
         releases={
             name: {key: m[key] for key in ("name", "version", "root")}
@@ -75,7 +77,8 @@ def diff(a: Path, manifest_a: Mapping[str, Any], b: Path, manifest_b: Mapping[st
         takedowns=[
             told for told in manifest_b.get("takedowns", ()) if told not in manifest_a.get("takedowns", ())
         ],
-        answers=_values(_answers(a), _answers(b)),
+        answers=_values(*(_said_by_a_person(sheet) for sheet in sheets)),
+        measured=_measured(*sheets),
     )
 
 
@@ -166,16 +169,39 @@ def _said(value: Any) -> str | None:
     return ", ".join(value) if isinstance(value, list) else value
 
 
-def _answers(out: Path) -> dict[str, str]:
-    """Return the datasheet's answers as its file tells them: that file is rendered from the manifest."""
+def _sheet(out: Path) -> Sequence[Mapping[str, Any]]:
+    """Return the datasheet's questions as its file tells them: that file is rendered from the manifest."""
     path = out / "datasheet.json"
     if not path.is_file():
-        return {}
+        return ()
     questions: Sequence[Mapping[str, Any]] = orjson.loads(path.read_bytes()).get("questions", ())
-    return {
-        one["question"]: f"{one['answer'] or 'not answered'}{' (stale)' if one.get('stale') else ''}"
-        for one in questions
-    }
+    return questions
+
+
+def _said_by_a_person(sheet: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    found = {}
+    for one in sheet:
+        text = one["answer"] if one["answered_by"] == "person" else one["said"]
+        found[one["question"]] = f"{text or 'not answered by a person'}{' (stale)' if one['stale'] else ''}"
+    return found
+
+
+def _measured(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> list[str]:
+    before = {one["id"]: [_words(line) for line in one["measured"]] for one in a}
+    return [
+        one["id"]
+        for one in b
+        if one["answered_by"] != "person"
+        and one["id"] in before
+        and before[one["id"]] != [_words(line) for line in one["measured"]]
+    ]
+
+
+def _words(line: Sequence[Any]) -> list[Any]:
+    """Return what a line says, without where in the manifest it stands."""
+    return [
+        part if isinstance(part, str) else part.get("text") or _words(part.get("strong", ())) for part in line
+    ]
 
 
 def _findings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -221,7 +247,7 @@ def _shares(a: Mapping[str, int], b: Mapping[str, int]) -> list[dict[str, Any]]:
             "share b": share(b.get(name, 0), 1),
         }
         for name in names
-        if a.get(name, 0) != b.get(name, 0)
+        if a.get(name, 0) * whole[1] != b.get(name, 0) * whole[0] or a.get(name, 0) != b.get(name, 0)
     ]
 
 
@@ -263,5 +289,10 @@ def _changed_keys(a: Any, b: Any, at: str = "") -> list[str]:
         and isinstance(b, list)
         and all(isinstance(x, dict) and "name" in x for x in [*a, *b])
     ):
-        return _changed_keys({x["name"]: x for x in a}, {x["name"]: x for x in b}, at)
+        order = [
+            [x["name"] for x in of if any(x["name"] == y["name"] for y in other)]
+            for of, other in ((a, b), (b, a))
+        ]
+        found = _changed_keys({x["name"]: x for x in a}, {x["name"]: x for x in b}, at)
+        return found if order[0] == order[1] else [*found, f"{at} (order)"]
     return [] if a == b else [at]

@@ -23,6 +23,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from curate.forecast import Plan
+from curate.govern.datasheet.values import visible
 from curate.inspect import Story
 from curate.pipeline import Watch
 
@@ -271,7 +272,10 @@ def rows(title: str, rows: Sequence[dict[str, Any]], numbers: Sequence[str]) -> 
         table.add_column(name, justify="right" if name in numbers else "left")
     for row in rows:
         table.add_row(
-            *(f"{v:,}" if isinstance(v, int) else str(v if v is not None else "") for v in row.values())
+            *(
+                f"{v:,}" if isinstance(v, int) else Text(visible(str(v if v is not None else "")))
+                for v in row.values()
+            )
         )
     return Group(heading(title), table)
 

@@ -22,7 +22,7 @@ _TABLES = {
     "licenses": "Mixture by license",
     "verdicts": "What the licenses together allow",
     "findings": "Findings",
-    "answers": "Answers of the datasheet",
+    "answers": "A person's answers in the datasheet",
 }
 _NUMBERS = ("a", "b", "change", "share a", "share b")
 
@@ -36,6 +36,8 @@ def difference(d: Difference) -> Group:
         if found := getattr(d, name):
             numeric = isinstance(found[0].get("a"), int)
             parts.append(rows(title, found, _NUMBERS if numeric else ()))
+    if d.measured:
+        parts.append(Text("measured answers of the datasheet that differ: " + ", ".join(d.measured)))
     if d.takedowns:
         told = [
             f"take-down {t['request']}: {t['records']:,} kept records, {t['near_duplicates']:,} near-duplicates"

@@ -25,7 +25,8 @@ def takedown(done: TakenDown) -> Group:
     if done.contained:
         lines.append(
             Text(
-                f"{len(done.contained):,} records hold such a text and were left; --contained takes them",
+                f"{len(done.contained):,} records hold most of a text that goes, and were left: read them (--json "
+                "names them); --id, or --match with --contained, takes them",
                 style="yellow",
             )
         )

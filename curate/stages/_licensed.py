@@ -34,7 +34,9 @@ _AROUND = 320  # characters; no phrase is longer
 _ANCHORS = (re.compile(r"licen[cs]e[ds]\s"), re.compile(r"under[^a-z]"), re.compile(r"subject\s"))
 # What a line of source code or markup may begin with.
 _MARGIN = r"[ \t/*#;%!<>|\"'\-.]*(?:dnl|rem|REM)?[ \t]*"
-_TAG = re.compile(rf"^{_MARGIN}SPDX-License-Identifier:[ \t]*([^\n\r]+)", re.MULTILINE)
+_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\n\r]{1,400})")
+_TAG_END = re.compile(r"\*/|-->|#\}|\"\"\"|'''|%>|\*\)")  # of a comment that holds a tag
+_ONLY_MARGIN = re.compile(_MARGIN)
 _FIELD = re.compile(
     rf"^{_MARGIN}@?licen[cs]e[\"']?[ \t]*[:=][ \t]*([^\n\r]{{2,120}})", re.MULTILINE | re.IGNORECASE
 )
@@ -49,8 +51,13 @@ _OPENING = re.compile(
 )
 _SUBJECT = re.compile(
     rf"\b(?:this|these|our|all)\b(?P<between>[^.;:!?\n]{{1,120}}?(?:\n[^.;:!?\n]{{0,80}}?)?)\b(?:is|are)\s+"
-    rf"(?:hereby\s+|also\s+|dual[- ])?(?:made\s+)?(?:freely\s+)?{_GIVEN}(?:\s+to\s+\w+)?{_GAP}{_UNDER}",
+    rf"(?:an\s+open[- ]access\s+article\s+)?(?:hereby\s+|also\s+|dual[- ])?(?:made\s+)?(?:freely\s+)?"
+    rf"{_GIVEN}(?:\s+to\s+\w+)?{_GAP}{_UNDER}",
     re.IGNORECASE,
+)
+# What stands at the foot of a wiki's pages.
+_FOOTER = re.compile(
+    rf"(?:^|[.!?|]|\n)\s*(?:text|content)\s+is\s+(?:made\s+)?available{_GAP}{_UNDER}", re.IGNORECASE
 )
 _LICENSES_THIS = re.compile(rf"licen[cs]es{_GAP}this{_GAP}file{_GAP}to{_GAP}you{_GAP}{_UNDER}", re.IGNORECASE)
 _SUBJECT_TO = re.compile(
@@ -65,13 +72,21 @@ _GNU = re.compile(
     r"(?: (?:either )?(?:in )?(?:version )?(?P<then>\d(?: \d)?)(?: of the license)?)?"
     r"(?P<later>(?: of the license)? or (?:at your option )?(?:any )?later)?"
 )
-_REL = re.compile(r"<(?:a|link)\b[^>]*\brel=[\"']license[\"'][^>]*>", re.IGNORECASE)
+_REL = re.compile(r"<(?:a|link)\b[^<>]{0,400}\brel=[\"']license[\"'][^<>]{0,400}>", re.IGNORECASE)
 _HREF = re.compile(r"\bhref=[\"']([^\"'\s]+)", re.IGNORECASE)
 # Words between a subject and its verb that make the sentence say something else.
 _BUT = re.compile(
     r"\b(?:not|never|no|nor|some|parts?|portions?|most|if|when|whether|would|could|should|can|cannot|may|might|either|"
-    r"example|question|answer|means|licen[cs]es?|who|which|that)\b",
+    r"example|question|answer|means|licen[cs]es?|who|which|that|none|nothing|unlike|how|says?|said|thinks?|believes?|"
+    r"claims?|he|she|they|his|her|their)\b",
     re.IGNORECASE,
+)
+# A picture or a font is not the text that it stands in.
+_THING = r"\b(?:photo(?:graph)?s?|images?|pictures?|illustrations?|icons?|logos?|fonts?|videos?)\b"
+_PICTURE = re.compile(_THING, re.IGNORECASE)
+_CREDIT = re.compile(rf"{_THING}[^\n]*$", re.IGNORECASE)
+_TEXT = re.compile(
+    r"\b(?:texts?|contents?|works?|pages?|site|articles?|documents?|materials?|everything)\b", re.IGNORECASE
 )
 # Words that may follow a license's name; any other may change what it says.
 _GOES_ON = re.compile(
@@ -171,8 +186,15 @@ def spots_in(text: str, document: bool = True) -> list[Spot]:
 
 def _tags(text: str) -> Iterator[Spot]:
     for match in _TAG.finditer(text):
-        said = re.sub(r"\s*(?:\*/|-->|#\}|\"\"\"|'''|%>|\*\)).*$", "", match[1]).strip().rstrip(".,;")
-        if found := expression(said):
+        at = match.start()
+        line = max(text.rfind("\n", max(0, at - _BEFORE), at) + 1, at - _BEFORE, 0)
+        alone = line == 0 or text[line - 1] == "\n"  # else what stands before it is longer than any margin
+        if not alone or not _ONLY_MARGIN.fullmatch(text, line, at):
+            continue
+        said, *ended = _TAG_END.split(match[1], 1)
+        if not ended and match.end() < len(text) and text[match.end()] not in "\r\n":
+            continue  # no expression is that long, and half of one may say something else
+        if found := expression(said.strip().rstrip(".,;")):
             yield Spot(match.start(1), match.end(1), "tag", found)
 
 
@@ -185,9 +207,13 @@ def _fields(text: str) -> Iterator[Spot]:
 
 def _phrases(text: str, lowered: str) -> Iterator[Spot]:
     for start, end in _windows(lowered):
-        for pattern in (_OPENING, _SUBJECT, _LICENSES_THIS, _SUBJECT_TO):
+        for pattern in (_OPENING, _SUBJECT, _FOOTER, _LICENSES_THIS, _SUBJECT_TO):
             for match in pattern.finditer(text, start, end):
                 if pattern is _SUBJECT and _says_otherwise(text, match):
+                    continue
+                if pattern is _OPENING and _CREDIT.search(
+                    text, max(0, match.start() - _BEFORE), match.start()
+                ):
                     continue
                 if named := _name(text[match.end() : match.end() + _LOOKED_AT]):
                     yield Spot(match.start(), match.end(), "phrase", named)
@@ -196,7 +222,9 @@ def _phrases(text: str, lowered: str) -> Iterator[Spot]:
 def _says_otherwise(text: str, match: re.Match[str]) -> bool:
     """Tell whether a word in a phrase, or before it in its sentence, makes it say something else."""
     before = re.split(r"[.!?\n]", text[max(0, match.start() - _BEFORE) : match.start()])[-1]
-    return bool(_BUT.search(before) or _BUT.search(match["between"]))
+    between = match["between"]
+    picture = _PICTURE.search(between) and not _TEXT.search(between)
+    return bool(picture or _BUT.search(before) or _BUT.search(between))
 
 
 def _windows(lowered: str) -> list[tuple[int, int]]:
@@ -244,6 +272,8 @@ def _gnu(text: str) -> Iterator[Spot]:
     """Read the notices that the GNU licenses ask for, with or without 'any later version'."""
     for match in re.finditer(r"GNU", text):
         start = max(0, match.start() - 160)
+        if "terms" not in text[start : match.start()]:  # of most mentions nothing more need be read
+            continue
         said = plain(text[start : match.start() + 400])
         if found := _GNU.search(said):
             version = found["first"] or found["plain"] or found["then"]

@@ -38,6 +38,7 @@ def texts(text: str, lowered: str) -> Iterator[tuple[int, int, str]]:
     """
     reach, openers, telling = _telling()
     seen: set[str] = set()
+    everything: str | None = None
     for words, opener in openers:
         if not all(word in lowered for word in words):
             continue
@@ -45,6 +46,12 @@ def texts(text: str, lowered: str) -> Iterator[tuple[int, int, str]]:
             start = max(0, match.start() - _LEADING)
             near = plain(lowered[start : match.start() + _NEAR])
             if not (likely := [entry for entry in telling if entry[0] not in seen and entry[1][0] in near]):
+                continue
+            if everything is None:
+                everything = plain(lowered)
+            # A telling sentence that stands nowhere need not be looked for at every opener.
+            seen |= {spdx for spdx, wanted, _ in likely if not all(w in everything for w in wanted)}
+            if not (likely := [entry for entry in likely if entry[0] not in seen]):
                 continue
             whole = plain(lowered[start : match.start() + reach])
             for spdx, wanted, unwanted in likely:

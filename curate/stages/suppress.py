@@ -193,12 +193,18 @@ def honour(recipe: Recipe, out: Path) -> Recipe:
     own = out / FOLDER / NAME
     if own.is_file() and own.resolve() not in [path.resolve() for _, path in named]:
         named.append((f"{FOLDER}/{NAME}", own))
+    beside = out.resolve().parent / KEY_NAME
+    if not named and beside.is_file():
+        raise RecipeError(
+            f"{beside}: is the key of a suppression list, so records were taken down here, and {out} has no list; name "
+            f"the list in the recipe: 'suppress: {{lists: [FOLDER/{NAME}], key_file: {KEY_NAME}}}', or move the key "
+            "away if this run has nothing to do with it"
+        )
     if not named:
         return recipe
     places: list[tuple[str | None, Path | None]] = []
     if asked is not None:
         places.append((asked.key_env, None if asked.key_file is None else recipe.folder / asked.key_file))
-    beside = out.resolve().parent / KEY_NAME
     places += [(None, beside)] if beside.is_file() else []
     lists = tuple(_listed(name, path, places, beside) for name, path in named)
     options = Suppress.Options(lists=tuple(sorted(lists, key=lambda one: (one.sha256, one.named))))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -207,9 +208,12 @@ def ruled(table: pa.Table, path: Path) -> list[tuple[Rule, pa.Table]]:
 
 
 def author(name: str) -> str:
-    """Return an author's name as names are compared: stripped, Unicode NFC, case folded."""
-    folded = unicodedata.normalize("NFC", name.strip()).casefold()
-    return unicodedata.normalize("NFC", folded)
+    """Return an author's name as names are compared: Unicode NFKC, case folded, one space where there is any."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+_ABSOLUTE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//")  # RFC 3986, sections 3.1 and 4.2
 
 
 @lru_cache(maxsize=4096)
@@ -229,7 +233,7 @@ def url(address: str) -> tuple[str, str]:
     """
     address = address.strip()
     try:
-        split = urlsplit(address if "//" in address[:16] else f"//{address}")
+        split = urlsplit(address if _ABSOLUTE.match(address) else f"//{address}")
         place, port = host(split.hostname or ""), split.port
     except ValueError:  # no URL: compared as it stands
         return address, ""

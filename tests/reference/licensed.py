@@ -16,9 +16,18 @@ def spots(text: str, document: bool = True) -> list[Spot]:
     told = [*_licensed._tags(text), *_licensed._gnu(text), *_licensed._links(text)]
     if document:
         told += _licensed._fields(text)
-    for pattern in (_licensed._OPENING, _licensed._SUBJECT, _licensed._LICENSES_THIS, _licensed._SUBJECT_TO):
+    for pattern in (
+        _licensed._OPENING,
+        _licensed._SUBJECT,
+        _licensed._FOOTER,
+        _licensed._LICENSES_THIS,
+        _licensed._SUBJECT_TO,
+    ):
         for match in pattern.finditer(text):
             if pattern is _licensed._SUBJECT and _licensed._says_otherwise(text, match):
+                continue
+            before = text[max(0, match.start() - _licensed._BEFORE) : match.start()]
+            if pattern is _licensed._OPENING and _licensed._CREDIT.search(before):
                 continue
             if named := _licensed._name(text[match.end() : match.end() + _licensed._LOOKED_AT]):
                 told.append(Spot(match.start(), match.end(), "phrase", named))

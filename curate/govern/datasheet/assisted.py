@@ -10,7 +10,7 @@ from curate.govern.datasheet.duplicates import deduplicating
 from curate.govern.datasheet.facts import Answer, columns, people, personal_data
 from curate.govern.datasheet.languages import by_language
 from curate.govern.datasheet.personal import residual
-from curate.govern.datasheet.values import Held, share, show
+from curate.govern.datasheet.values import Held, share, show, total
 
 
 def _instances(m: Held) -> Answer:
@@ -124,16 +124,12 @@ def _subpopulations(m: Held) -> Answer:
 
 def _identifiable(m: Held) -> Answer:
     answer = personal_data(m)
-    counts = m["counts"]
-    if m["statistics"]["edits"]:
+    searching = {stage.value["name"] for stage in m["recipe"]["stages"] if "coverage" in stage.value}
+    edits = [row for row in m["statistics"]["edits"] if row.value["reason"].partition("/")[0] in searching]
+    if edits:
+        times = total(row["edits"] for row in edits)
         answer.append(
-            (
-                "Personal data was replaced in ",
-                show(counts["edited"]),
-                " of ",
-                show(counts["kept"]),
-                " kept records.",
-            )
+            ("In the ", show(m["counts"]["kept"]), " kept records it was replaced ", times, " times.")
         )
     answer += [block.line for block in residual(m) if isinstance(block, Paragraph)]
     authors = columns(m, "author")

@@ -62,7 +62,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of a chart: its name, its value and, behind it in pale, the value to compare with."""
+    """A bar of a chart: its name, its value and, behind it, wider and pale, the value to compare with."""
 
     name: Value
     value: Value

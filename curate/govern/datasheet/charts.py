@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from typing import Any
 
 import orjson
@@ -28,7 +29,19 @@ COLORS = {INK: "var(--ink)", BAR: "var(--bar)", PALE: "var(--pale)", RULE: "var(
 FONT = "sans-serif"
 _WIDTH, _STEP, _GAP = 170, 24, 8  # pixels
 _NARROW, _WIDE = 6.7, 8.8  # pixels of small letters and digits, and of capitals, in 12 pixels; few are wider
+_TAG = re.compile(r"<[^>]*>")
+_NOT_NEEDED = re.compile(r' (?:aria-[a-z]+|role|xmlns:xlink|version)="[^"]*"')
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+
+
+@functools.cache
+def start() -> None:
+    """Start the JavaScript engine that draws in a thread, once: half a second, all but outside Python's lock.
+
+    What is drawn later is the same; it only need not wait.
+    """
+    empty = {"$schema": _SCHEMA, "data": {"values": []}, "mark": "bar"}
+    threading.Thread(target=_drawn, args=(orjson.dumps(empty),), name="charts").start()
 
 
 def svg(chart: Chart) -> str:
@@ -56,7 +69,7 @@ def _drawn(specification: bytes) -> str:
     import vl_convert  # starts a JavaScript engine: half a second, once
 
     drawn: str = vl_convert.vegalite_to_svg(orjson.loads(specification), allowed_base_urls=[])
-    drawn = re.sub(r' (?:aria-[a-z]+|role|xmlns:xlink|version)="[^"]*"', "", drawn)
+    drawn = _TAG.sub(lambda tag: _NOT_NEEDED.sub("", tag[0]), drawn)
     return re.sub(r"<(/?)svg class=\"marks\"", r"<\1svg", drawn)
 
 

@@ -8,7 +8,7 @@ from curate.govern.datasheet import facts
 from curate.govern.datasheet.blocks import Line
 from curate.govern.datasheet.facts import Answer, columns, people
 from curate.govern.datasheet.languages import by_language
-from curate.govern.datasheet.overview import keeps_removed
+from curate.govern.datasheet.overview import is_sealed, keeps_removed
 from curate.govern.datasheet.values import Held, Value, count, name, share, show, total
 
 
@@ -21,7 +21,7 @@ def _acquired(m: Held) -> Answer:
     guessed = (
         "Languages are a model's guess, made by this run."
         if m["statistics"]["languages"]
-        else "Nothing was inferred."
+        else "No stage of this run told languages."
     )
     found: Line = (
         " The texts of ",
@@ -111,15 +111,17 @@ def _revoke(m: Held) -> Answer:
             *_taken(m),
         )
     )
+    if before := facts.suppressed(m):
+        answer.append(before)
     return answer
 
 
 def _taken(m: Held) -> Line:
     takedowns = m.get("takedowns")
     return (
-        (count(takedowns), " such requests have been met.")
+        (count(takedowns), " take-downs of records of this release have been done.")
         if takedowns
-        else ("None has been asked for so far.",)
+        else ("Of this release, no record has been taken down.",)
     )
 
 
@@ -192,7 +194,8 @@ def _not_for(m: Held) -> Answer:
             (
                 "`removed/` holds the originals of ",
                 show(m["counts"]["edited"]),
-                " edited records: it is not for publication.",
+                " edited records",
+                ", encrypted." if is_sealed(m) else ": it is not for publication.",
             )
         )
     return answer
@@ -244,7 +247,7 @@ def _retention(m: Held) -> Answer:
         (
             "Removed records and originals of edited ones are kept in the release (keep_removed): ",
             show(output["keep_removed"]),
-            ".",
+            ", encrypted." if is_sealed(m) and keeps_removed(m) else ".",
         )
     ]
     if terms := facts.by_source(m, "consent", "terms"):
@@ -264,8 +267,11 @@ def _old_versions(m: Held) -> Answer:
     ]
     if earlier:
         answer.append(("It was deduplicated against ", *facts.listed(earlier), "."))
+    again: Line = ("Version ", show(m["version"]), " can be made again from its inputs and its recipe")
     answer.append(
-        ("Version ", show(m["version"]), " can be made again from its inputs and its recipe, byte for byte.")
+        (*again, ", but for what was taken down, which a run with the suppression list leaves out.")
+        if m.get("takedowns")
+        else (*again, ", byte for byte.")
     )
     return answer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from curate.govern.datasheet.blocks import Line, Part, joined
@@ -52,9 +52,9 @@ def removed(counts: Held) -> Value:
     return total((counts["dropped"], counts["quarantined"]))
 
 
-def decisions(held: Held) -> list[Line]:
-    """Return a stage's reasons, each with its number of decisions, the most first."""
-    ordered = sorted(held["reasons"], key=lambda one: (-one.value, one.key))
+def decisions(reasons: Iterable[Held]) -> list[Line]:
+    """Return reasons of a stage, each with its number of decisions, the most first."""
+    ordered = sorted(reasons, key=lambda one: (-one.value, one.key))
     return [(show(one), " ", name(one).as_code()) for one in ordered]
 
 
@@ -90,6 +90,17 @@ def sources(m: Held) -> Line:
     """Return how many sources there are, and the names of the first."""
     held = m["recipe"]["sources"]
     return listed([(show(one["name"]),) for one in held], held=held)
+
+
+def suppressed(m: Held) -> Line:
+    """Return how many records an earlier take-down kept out of this run; empty if the run had no such list."""
+    left_out = stage(m, "suppress")
+    if left_out is None:
+        return ()
+    return (
+        show(left_out["dropped"]),
+        " records were left out of this run because of take-downs from releases before it.",
+    )
 
 
 def columns(m: Held, field: str) -> list[Line]:

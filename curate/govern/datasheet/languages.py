@@ -67,7 +67,7 @@ def by_language(held: Iterable[Held]) -> list[tuple[Value, Value, Value]]:
 def _chart(held: Held) -> Iterator[Block]:
     bars = tuple(Bar(language, after, before) for language, before, after in by_language(held))
     if len(bars) > 1:
-        note = "Records by language. Pale: as told by the stage. Dark: in the release."
+        note = "Records by language. Wide bar: as told by the stage. Narrow bar: in the release."
         yield Chart("languages", "Languages, before and after", note, bars)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from curate.govern.datasheet.blocks import (
@@ -19,14 +20,18 @@ from curate.govern.datasheet.blocks import (
 )
 from curate.govern.datasheet.questions import SECTIONS, STATES, Answered
 from curate.govern.datasheet.sheet import Sheet
-from curate.govern.datasheet.values import Value
+from curate.govern.datasheet.values import Value, visible
+
+_MARKS = re.compile(r"[\\`*\[~]|(?<!\w)_|_(?!\w)|!(?=\[)")
+_STARTS = re.compile(r"^(?=[#>+=-])|^(\d+)(?=[.)](?:\s|$))", re.MULTILINE)
+_TICKS = re.compile(r"`+")
 
 
 def render(sheet: Sheet) -> str:
     """Return the datasheet as Markdown."""
     m = sheet.manifest.value
     parts = [
-        f"# Datasheet: {m['name']} {m['version']}",
+        f"# Datasheet: {escaped(m['name'])} {escaped(m['version'])}",
         f"Rendered from `manifest.json` (root `{m['root']}`); every number below stands there.",
         *(part for section in sheet.sections for part in _section(section)),
         *_questions(sheet.questions),
@@ -72,14 +77,35 @@ def _block(block: Block) -> str:
 
 def line(parts: Line) -> str:
     """Return a line as Markdown."""
-    return "".join(_part(part) for part in parts)
+    text = "".join(_part(part) for part in parts)
+    return _lead(text) if parts and isinstance(parts[0], Value) and not parts[0].code else text
+
+
+def escaped(text: str) -> str:
+    """Return text that comes from data or a person so that Markdown and HTML show it as it is."""
+    marked = _MARKS.sub(r"\\\g<0>", visible(text))
+    return marked.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _lead(text: str) -> str:
+    """Return lines of escaped text that begin no heading, list or quotation."""
+    return _STARTS.sub(lambda found: f"{found[1] or ''}\\", text)
+
+
+def _code(text: str) -> str:
+    """Return text as code, between more backticks than it has in a row."""
+    longest = max((len(found) for found in _TICKS.findall(text)), default=0)
+    if not longest:
+        return f"`{text}`"
+    ticks = "`" * (longest + 1)
+    return f"{ticks} {text} {ticks}"
 
 
 def _part(part: Part) -> str:
     if isinstance(part, Strong):
         return f"**{line(part.parts)}**"
     if isinstance(part, Value):
-        return f"`{part.text}`" if part.code else part.text
+        return _code(part.text) if part.code else escaped(part.text)
     return part
 
 
@@ -106,13 +132,14 @@ def _question(one: Answered) -> Iterable[str]:
     yield f"**{one.question.question}**" + (f" *{one.question.more}*" if one.question.more else "")
     if one.given is not None:
         entry = one.given.value
-        signed = ", ".join(str(entry[key]) for key in ("by", "at") if entry.get(key))
+        signed = escaped(", ".join(str(entry[key]) for key in ("by", "at") if entry.get(key)))
+        said = _lead(escaped(entry["text"].strip())).replace("\n", "\n> ")
         stale = " **Answered for earlier numbers: to be confirmed.**" if one.stale else ""
-        yield "> " + entry["text"].strip().replace("\n", "\n> ") + (f" — {signed}" if signed else "") + stale
+        yield f"> {said}" + (f" — {signed}" if signed else "") + stale
     if one.measured:
         label = "What the run measured: " if one.question.by == "both" else ""
         yield label + " ".join(line(part) for part in one.measured)
-    owner = one.owner if isinstance(one.owner, str) else one.owner.text
+    owner = escaped(one.owner if isinstance(one.owner, str) else one.owner.text)
     if one.state == "unanswered":
         yield f"Not answered (owner: {owner})."
     elif one.state == "derived":

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from curate.govern.datasheet import facts
+from curate.doubled import DUPLICATE_ID
+from curate.govern.datasheet import facts, rights
 from curate.govern.datasheet.blocks import Line
 from curate.govern.datasheet.duplicates import deduplicating
 from curate.govern.datasheet.facts import Answer
-from curate.govern.datasheet.overview import keeps_removed
-from curate.govern.datasheet.sources import by_license, read_and_kept
-from curate.govern.datasheet.values import Held, chance, count, name, share, short_hash, show, total, total_of
+from curate.govern.datasheet.overview import is_sealed, keeps_removed
+from curate.govern.datasheet.sources import read_and_kept
+from curate.govern.datasheet.values import (
+    Held,
+    Value,
+    chance,
+    count,
+    name,
+    share,
+    short_hash,
+    show,
+    total,
+    total_of,
+    written,
+)
 
 
 def _count(m: Held) -> Answer:
@@ -56,8 +69,11 @@ def _missing(m: Held) -> Answer:
         show(read["seen"]),
         " records could not be read and are in quarantine",
     )
-    reasons = facts.decisions(read)
-    answer.append((*unreadable, *((" (", *facts.listed(reasons), ").") if reasons else (".",))))
+    reasons = [one for one in read["reasons"] if one.key != DUPLICATE_ID]
+    found = facts.decisions(reasons)
+    answer.append((*unreadable, *((" (", *facts.listed(found), ").") if found else (".",))))
+    if shared := read.get("reasons", DUPLICATE_ID):
+        answer.append((show(shared), " records share their id with another."))
     edits = m["statistics"]["edits"]
     if edits:
         times = total_of(edits, "edits")
@@ -117,15 +133,31 @@ def _errors(m: Held) -> Answer:
     for one in m["stages"]:
         if one.value["name"] not in redundant and facts.removed(one).raw:
             line = (show(one["name"]), " removed ", facts.removed(one), " records; its decisions: ")
-            answer.append((*line, *facts.listed(facts.decisions(one)), "."))
-    for row in m["statistics"].below("languages_untold"):
-        if row.value["undetermined"]:
-            line = ("Of ", show(row["source"]), ", no language could be told of ", show(row["undetermined"]))
-            answer.append((*line, " of ", show(row["judged"]), " records."))
+            answer.append((*line, *facts.listed(facts.decisions(one["reasons"])), "."))
     answer.append(
         (count(m["findings"]), " findings of the run ask for a person's eye; they are listed under Findings.")
     )
-    return answer[: facts.MOST * 2]
+    answer += _untold(m)
+    return answer
+
+
+def _untold(m: Held) -> Answer:
+    """Return what language could not be told of; of many sources, together."""
+    rows = [row for row in m["statistics"].below("languages_untold") if row.value["undetermined"]]
+    if len(rows) > facts.MOST:
+        judged, untold = (total(row[key] for row in rows) for key in ("judged", "undetermined"))
+        many = Value(written(len(rows)), tuple(row["source"].pointer for row in rows), "count", len(rows))
+        return [("Of ", many, " sources, no language could be told of ", untold, " of ", judged, " records.")]
+    answer: Answer = []
+    for row in rows:
+        line: Line = (
+            "Of ",
+            show(row["source"]),
+            ", no language could be told of ",
+            show(row["undetermined"]),
+        )
+        answer.append((*line, " of ", show(row["judged"]), " records."))
+    return answer
 
 
 def _sampling(m: Held) -> Answer:
@@ -137,7 +169,9 @@ def _sampling(m: Held) -> Answer:
             show(counts["seen"]),
             " records of ",
             count(m["inputs"]),
-            " files were read, and each was kept or removed by rules alone. ",
+            " files were read, and each was kept or removed by the stages alone",
+            ", or taken down on request" if m.get("takedowns") else "",
+            ". ",
             share(counts["kept"], counts["seen"]),
             " were kept.",
         ),
@@ -181,7 +215,16 @@ def _raw(m: Held) -> Answer:
     removed = [one["records"] for one in m["outputs"] if one.value["path"].startswith("removed/")]
     if keeps_removed(m) and removed:
         answer.append(
-            ("`removed/` holds ", total(removed), " rows: removed records, and edited ones as they were.")
+            (
+                "`removed/` holds ",
+                total(removed),
+                " rows: removed records, and edited ones as they were",
+                ", encrypted." if is_sealed(m) else ".",
+            )
+        )
+    elif keeps_removed(m):
+        answer.append(
+            ("`removed/` would hold removed records and originals of edited ones; there are none.",)
         )
     else:
         answer.append(
@@ -211,78 +254,6 @@ def _software(m: Held) -> Answer:
     ]
 
 
-def _license(m: Held) -> Answer:
-    answer: Answer = []
-    offered = m.get("recipe", "about", "license")
-    if offered:
-        answer.append(("The release as a whole is offered under ", show(offered), "."))
-    found = [(records, " under ", label) for label, records in by_license(m["statistics"]["licenses"])]
-    answer.append(("Its records keep their own licenses: ", *facts.listed(found, 12), "."))
-    for key, label in (("collection", "as a collection"), ("merged", "merged into one work")):
-        verdict = m.get("licenses", key, "verdict")
-        if verdict is not None:
-            answer.append((f"The verdict {label}: ", show(verdict), "."))
-    if terms := facts.by_source(m, "terms"):
-        answer.append(facts.told("Terms of access: ", terms, m["recipe"]["sources"]))
-    return answer
-
-
-def _restrictions(m: Held) -> Answer:
-    answer: Answer = []
-    declared = facts.by_source(m, "license")
-    answer.append(
-        facts.told("Declared by source: ", declared, m["recipe"]["sources"])
-        if declared
-        else (
-            "None of the ",
-            count(m["recipe"]["sources"]),
-            " sources declares a license for all of its records.",
-        )
-    )
-    stage = facts.stage(m, "license")
-    if stage is None:
-        answer.append(("No stage judged licenses; the stages were ", *facts.stages(m), "."))
-    else:
-        reasons = facts.decisions(stage)
-        why: Line = ("; its decisions: ", *facts.listed(reasons)) if reasons else ()
-        answer.append(
-            (
-                "The license stage removed ",
-                facts.removed(stage),
-                " of ",
-                show(stage["seen"]),
-                " records",
-                *why,
-                ".",
-            )
-        )
-    conflicts = m.get("licenses", "conflicts")
-    if conflicts is not None:
-        answer.append(
-            (count(conflicts), " pairs of licenses conflict if all records are merged into one work.")
-        )
-    return answer
-
-
-def _erratum(m: Held) -> Answer:
-    takedowns = m.get("takedowns")
-    if takedowns:
-        return [
-            (
-                "Yes: ",
-                count(takedowns),
-                " take-downs removed ",
-                total_of(takedowns, "records"),
-                " records and ",
-                total_of(takedowns, "near_duplicates"),
-                " near-duplicates of these; Errata lists them.",
-            )
-        ]
-    return [
-        ("None so far: none of the ", show(m["counts"]["kept"]), " records has been taken down or corrected.")
-    ]
-
-
 ANSWERS: dict[str, Callable[[Held], Answer]] = {
     "composition-count": _count,
     "composition-data": _data,
@@ -293,7 +264,5 @@ ANSWERS: dict[str, Callable[[Held], Answer]] = {
     "preprocessing-done": _done,
     "preprocessing-raw": _raw,
     "preprocessing-software": _software,
-    "distribution-license": _license,
-    "distribution-restrictions": _restrictions,
-    "maintenance-erratum": _erratum,
+    **rights.ANSWERS,
 }

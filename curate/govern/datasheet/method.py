@@ -43,7 +43,7 @@ def _resolutions(m: Held) -> Iterator[Block]:
             for one in resolution
             for part in (", ", one.key.replace("_", " ") + " ", show(one) if _plain(one) else code(one))
         )[1:]
-        yield say("Resolution of ", show(stage["name"]), ": ", *counts, ".")
+        yield say("Resolution of ", Strong((show(stage["name"]),)), ": ", *counts, ".")
 
 
 def _plain(held: Held) -> bool:

@@ -10,6 +10,7 @@ def summary(m: Held) -> Section:
     """Return what a reader must know first."""
     counts = m["counts"]
     where = "are in `removed/`" if keeps_removed(m) else "were not kept"
+    where += ", encrypted" if keeps_removed(m) and is_sealed(m) else ""
     first = (
         Strong((show(counts["kept"]), " records")),
         " were kept of ",
@@ -31,6 +32,11 @@ def summary(m: Held) -> Section:
 def keeps_removed(m: Held) -> bool:
     """Tell whether dropped and quarantined records are part of the release."""
     return bool(m.value["recipe"]["output"]["keep_removed"])
+
+
+def is_sealed(m: Held) -> bool:
+    """Tell whether those records are encrypted."""
+    return bool(m.value["recipe"]["output"].get("encrypt_removed"))
 
 
 def _verdicts(m: Held) -> list[Items]:
@@ -63,7 +69,7 @@ def funnel(m: Held) -> Section:
     chart = Chart(
         "funnel",
         "Records kept by each stage",
-        "Pale: seen by the stage. Dark: kept by it.",
+        "Wide bar: seen by the stage. Narrow bar: kept by it.",
         tuple(Bar(show(s["name"]), show(s["kept"]), show(s["seen"])) for s in stages),
     )
     head = ("stage", *kinds, "of all read")

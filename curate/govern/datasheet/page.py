@@ -119,7 +119,7 @@ class Evidence:
         """Return a chart as a figure: the picture, and its numbers for those who do not see it."""
         drawn = charts.svg(chart)
         for color, variable in charts.COLORS.items():
-            drawn = drawn.replace(color, variable)
+            drawn = drawn.replace(f'"{color}"', f'"{variable}"')
         drawn = drawn.replace(f'font-family="{charts.FONT}"', "")
         name = escape(f"c-{chart.name}")
         title = f"<title>{escape(chart.title)}</title><desc>{escape(chart.note)}</desc>"

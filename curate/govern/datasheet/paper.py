@@ -7,6 +7,8 @@ comes from its content.
 from __future__ import annotations
 
 import re
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,12 @@ _MARKED = re.compile(r"`([^`]*)`|\*\*([^*]*)\*\*")
 _BREAKS = re.compile(r"(?<=[/_\-.,:&?=#])(?=[^\s])|(?<=[^\s]{24})(?=[^\s])")
 # Scripts that the fonts at hand can show; anything else is written as its code point, so that nothing is lost.
 _SHOWN = re.compile(
-    r"[^\u0009\u000a\u0020-\u052f\u1e00-\u1fff\u200b\u2010-\u2027\u2030-\u205e\u20ac\u2190-\u2193\u2212\u2260\u2264\u2265]"
+    r"[^\t\n\u0020-\u007e\u00a0-\u0377\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u0482\u048a-\u04ff"
+    r"\u1e00-\u1f15\u1f18-\u1f1d\u1f20-\u1f45\u1f48-\u1f4d\u1f50-\u1f57\u1f59\u1f5b\u1f5d\u1f5f-\u1f7d"
+    r"\u1f80-\u1fb4\u1fb6-\u1fc4\u1fc6-\u1fd3\u1fd6-\u1fdb\u1fdd-\u1fef\u1ff2-\u1ff4\u1ff6-\u1ffe"
+    r"\u200b\u2010-\u2027\u2030-\u2040\u2042\u2044-\u2052\u2054-\u205e\u20ac\u2190-\u2193\u2212\u2260\u2264\u2265]"
 )
+_MARKS = re.compile(r"[\u0300-\u036f]")
 
 
 def render(sheet: Sheet) -> bytes:
@@ -97,6 +103,7 @@ def _block(block: Block) -> dict[str, Any]:
         case Items():
             return {"kind": "list", "steps": block.steps, "lines": [_line(line) for line in block.lines]}
         case Chart():
+            block = replace(block, bars=tuple(replace(bar, name=_named(bar.name)) for bar in block.bars))
             drawn = charts.svg(block).replace(f'font-family="{charts.FONT}"', f'font-family="{FONT}"')
             told = "; ".join(f"{bar.name.text} {charts.label(bar)}" for bar in block.bars[: charts.MOST])
             told = told or "; ".join(f"{x.text} {y.text}" for x, y in block.curve)
@@ -143,10 +150,20 @@ def _part(part: Part) -> list[list[str]]:
     return [run for run in (*runs, ["t", _shown(part[end:])]) if run[1]]
 
 
+def _named(value: Value) -> Value:
+    """Return the name of a bar in characters that a picture can show, too: it stacks no marks on a letter."""
+    whole = unicodedata.normalize("NFC", value.text)
+    return replace(value, text=_MARKS.sub(_point, _shown(whole)))
+
+
 def _breaking(text: str) -> str:
     """Return code that may be broken between lines."""
     return _BREAKS.sub("\u200b", _shown(text))
 
 
 def _shown(text: str) -> str:
-    return _SHOWN.sub(lambda found: f"U+{ord(found[0]):04X}", text)
+    return _SHOWN.sub(_point, text)
+
+
+def _point(found: re.Match[str]) -> str:
+    return f"U+{ord(found[0]):04X}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from curate.govern.audit import FOLDER, KINDS, QUESTIONS, SAMPLE
 from curate.govern.datasheet.blocks import Bar, Block, Cell, Chart, Items, Line, Section, joined, say, table
-from curate.govern.datasheet.overview import keeps_removed
+from curate.govern.datasheet.overview import is_sealed, keeps_removed
 from curate.govern.datasheet.values import Held, Value, absent, decimal, name, none, percent, show, total
 
 
@@ -21,8 +21,10 @@ def edits(m: Held) -> Section:
         for row in held
     ]
     warning = say(
-        "`removed/` holds the originals of edited records, personal data included, so that every edit can be undone: "
-        "do not publish that folder, or set `output: {keep_removed: false}`."
+        "`removed/` holds the originals of edited records, personal data included, so that every edit can be undone: ",
+        "it is encrypted, and its key opens all of it."
+        if is_sealed(m)
+        else "do not publish that folder, or set `output: {keep_removed: false}`.",
     )
     shown = table("Edits in the kept records", ("reason", "source", "records", "edits"), rows, 2, held)
     return Section("edits", "Edits in the kept records", (shown, warning) if keeps_removed(m) else (shown,))

@@ -152,11 +152,11 @@ def _there(manifest: Mapping[str, Any], pointer: str) -> Any:
 
 
 def plain(line: Line) -> str:
-    """Return a line as plain text."""
-    words = (
-        "".join(inner if isinstance(inner, str) else inner.text for inner in part.parts)
-        if isinstance(part, Strong)
-        else (part if isinstance(part, str) else part.text)
-        for part in line
+    """Return a line as plain text: without the marks in this project's own words."""
+    return "".join(
+        _plain(inner) for part in line for inner in (part.parts if isinstance(part, Strong) else (part,))
     )
-    return "".join(words).replace("**", "").replace("`", "")
+
+
+def _plain(part: str | Value) -> str:
+    return part.replace("**", "").replace("`", "") if isinstance(part, str) else part.text

@@ -106,7 +106,7 @@ def _mixture(m: Held, counted: Iterable[tuple[Held, Value]]) -> list[Block]:
     )
     if len(bars) < 2 or not counts.value["kept"]:
         return []
-    note = "Share of each source. Pale: of the records read. Dark: of the records kept."
+    note = "Share of each source. Wide bar: of the records read. Narrow bar: of the records kept."
     return [Chart("mixture", "Mixture of sources, before and after", note, bars)]
 
 

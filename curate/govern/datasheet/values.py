@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,10 @@ from typing import Any
 import orjson
 
 NOTHING = "–"  # stands for a share of nothing
+# Characters that are not seen but act: controls, those that turn the direction of what follows, and what no XML holds.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,9 @@ class Value:
     of: str = ""
     raw: Any = None
     code: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", visible(self.text))
 
     @property
     def is_number(self) -> bool:
@@ -103,6 +111,11 @@ def written(value: object) -> str:
     if value is None:
         return "unknown"
     return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def visible(text: str) -> str:
+    """Return text with each character that is not seen, but acts, as its code point: data writes no document."""
+    return _UNSEEN.sub(lambda found: f"U+{ord(found[0]):04X}", text)
 
 
 def show(held: Held) -> Value:

@@ -15,6 +15,7 @@ import orjson
 
 from curate.govern import facts
 from curate.govern.descriptions import statements
+from curate.govern.descriptions.fields import link
 
 NAME = "bom.cdx.json"
 RELEASE, TOOL, CREATOR = "release", "curate", "creator"  # references inside the document
@@ -99,7 +100,7 @@ def _release(manifest: Manifest) -> dict[str, Any]:
         "version": manifest["version"],
         "description": facts.description(manifest),
         **({"licenses": [{"expression": said, "acknowledgement": "concluded"}]} if said else {}),
-        **({"externalReferences": [{"type": "website", "url": homepage}]} if homepage else {}),
+        **({"externalReferences": [{"type": "website", "url": link(homepage)}]} if homepage else {}),
         "pedigree": {"notes": " ".join(statements.preprocessing(manifest))},
         "components": files,
         "data": [_data(manifest)],
@@ -125,7 +126,7 @@ def _data(manifest: Manifest) -> dict[str, Any]:
         "type": "dataset",
         "name": facts.title(manifest),
         "contents": {
-            **({"url": homepage} if homepage else {}),
+            **({"url": link(homepage)} if homepage else {}),
             "properties": [{"name": f"curate:{key}", "value": str(value)} for key, value in counted.items()],
         },
         "classification": "text to train language models on",
@@ -158,7 +159,7 @@ def _source(manifest: Manifest, source: Mapping[str, Any]) -> dict[str, Any]:
         "licenses": [{"expression": declared, "acknowledgement": "declared"}]
         if _is_named(declared)
         else None,
-        "externalReferences": [{"type": "website", "url": source["homepage"]}]
+        "externalReferences": [{"type": "website", "url": link(source["homepage"])}]
         if source.get("homepage")
         else None,
         "components": files,

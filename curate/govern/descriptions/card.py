@@ -27,7 +27,8 @@ MARK = "<!-- Rendered by curate from manifest.json; a change made here is lost. 
 # What YAML 1.1 readers, the Hub's among them, take for a word; all else is quoted (`no` is Norwegian, not false).
 _PLAIN = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z][a-z_-]*", re.IGNORECASE)
 _HUB_LINK = re.compile(r"https://huggingface\.co/datasets/([\w.-]+(?:/[\w.-]+)?)/?")
-# Ids of huggingface/hub-docs (datasets-cards, October 2025) that are an SPDX id in lower case …
+# Ids of the Hub's list (huggingface/hub-docs, docs/hub/repositories-licenses.md; eupl-1.2 is a later one) that are an
+# SPDX id in lower case …
 _HUB_LIST = """
     afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0 cc-by-2.0
     cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0
@@ -44,6 +45,7 @@ _HUB_NAMES = {
     "GPL-3.0-only": "gpl-3.0",
     "LGPL-2.1-only": "lgpl-2.1",
     "LGPL-3.0-only": "lgpl-3.0",
+    "LGPLLR": "lgpl-lr",
     "ODC-By-1.0": "odc-by",
     "ODbL-1.0": "odbl",
     "PDDL-1.0": "pddl",

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from curate.govern.columns import JSON
 
+# What RFC 3986 leaves out of a URI; letters of all scripts stay (RFC 3987).
+_NO_URI = re.compile(r"[\x00-\x20\x7f<>\"{}|\\^`\[\]]|%(?![0-9A-Fa-f]{2})")
 _LIST = re.compile(r"list<(.*)>")
 _STRUCT = re.compile(r"struct<(.*)>")
 # Arrow's scalar types → Croissant's data types; a null column is described as text.
@@ -25,6 +27,11 @@ _FEATURES = {
     "float": "float32",
     "double": "float64",
 }
+
+
+def link(text: str) -> str:
+    """Return an address as people write it with what no URI may hold percent-encoded."""
+    return _NO_URI.sub(lambda found: quote(found[0], safe=""), text)
 
 
 def field(part: str, name: str, kind: str, source: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -66,7 +66,7 @@ def check(out: Path, hashes: Mapping[str, str] | None = None) -> list[Problem]:
 
 def _croissant(out: Path, manifest: Mapping[str, Any], hashes: Mapping[str, str]) -> Iterator[Problem]:
     try:
-        told = orjson.loads((out / croissant.NAME).read_bytes())
+        told = orjson.loads(_read(out / croissant.NAME))
     except (OSError, orjson.JSONDecodeError):
         yield Problem(croissant.NAME, "", "is missing, or no JSON")
         return
@@ -159,6 +159,12 @@ def _files(told: Mapping[str, Any], out: Path, hashes: Mapping[str, str]) -> Ite
                 yield "/distribution", f"{name} is not listed", False
 
 
+def _read(path: Path) -> bytes:
+    if not path.is_file():  # a pipe or a device would be read forever
+        raise FileNotFoundError(path)
+    return path.read_bytes()
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -166,7 +172,11 @@ def _sha256(path: Path) -> str:
 
 def _counts(told: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[_Found]:
     entries = [entry for entry in told.get("recordSet") or [] if isinstance(entry, dict)]
-    for part in sorted({"data", "records"} - {str(entry.get("@id")) for entry in entries}):
+    schema = manifest.get("schema") or {}
+    parts = {
+        part for part in ("data", "records") if schema.get(part) != []
+    }  # JSON lines without a line: no columns
+    for part in sorted(parts - {str(entry.get("@id")) for entry in entries}):
         yield "/recordSet", f"{part} is not described", False
     for entry in entries:
         part = str(entry.get("@id"))
@@ -177,7 +187,7 @@ def _counts(told: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[_F
 
 def _card(out: Path, manifest: Mapping[str, Any]) -> Iterator[Problem]:
     try:
-        text = (out / card.NAME).read_text(encoding="utf-8")
+        text = _read(out / card.NAME).decode()
         front, _ = read(text.removeprefix("---\n").split("\n---\n")[0], card.NAME)
     except (OSError, UnicodeDecodeError, RecipeError):
         yield Problem(card.NAME, "", "is missing, or has no front matter")

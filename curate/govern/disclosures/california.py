@@ -30,7 +30,7 @@ from curate.govern.disclosures.known import (
     unknown_licenses,
     used,
 )
-from curate.govern.facts import licenses
+from curate.govern.facts import UNKNOWN, licenses
 
 NAME = "ca-ab2013"
 TITLE = "Training data documentation (California AB 2013)"
@@ -58,7 +58,7 @@ def _origin(form: Form, sources: list[Used]) -> None:
             "dataset": s.label,
             "owner": s.about.get("publisher") or s.about.get("creator") or "not declared",
             "link": s.about.get("homepage", "not declared"),
-            "license": s.about.get("license", "per record"),
+            "license": s.about.get("license", "not declared for all of it"),
             "records": s.records,
         }
         for s in sources
@@ -93,6 +93,9 @@ def _rights(form: Form, sources: list[Used]) -> None:
     if all_public_domain(form.manifest) and not unknown:
         answer = "All of it is dedicated to the public domain, by its licenses"
         form.proposed("5", question, answer, where, f"Licenses, with records: {rows}.", COUNSEL)
+    elif not found.keys() - {UNKNOWN}:
+        note = f"{open_ones.strip() or 'There is no record.'} Trademarks and patents were not looked at."
+        form.unanswered("5", question, COUNSEL, note, where)
     else:
         answer = "Yes, protected material is in it: licensed works, by their licenses"
         note = f"Licenses, with records: {rows}.{open_ones} Trademarks and patents were not looked at."

@@ -20,7 +20,8 @@ from curate.govern.disclosures.known import (
 )
 
 _SYNTHETIC = re.compile(
-    r"synthe(tic|si[sz]ed)|(?<!human[- ])(?<!user[- ])\bgenerated\b|distill|(?<![a-z])gpt|\bllm\b",
+    r"synthe(tic|si[sz]ed)|(?<!human[- ])(?<!user[- ])\bgenerated\b|distill|(?<![a-z])(chat-?)?gpt|\bllm\b|"
+    r"self[- ]instruct",
     re.IGNORECASE,
 )
 Finding = dict[str, Any]

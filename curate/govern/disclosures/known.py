@@ -134,7 +134,7 @@ def row(source: Used, whole: int) -> dict[str, Any]:
         "link": about.get("homepage", "not declared"),
         "publisher": about.get("publisher") or about.get("creator") or "not declared",
         "selection": about.get("selection", "not declared"),
-        "license": about.get("license", "per record"),
+        "license": about.get("license", "not declared for all of it"),
         "collected": period([source]) or "not declared",
         "records": source.records,
         "text": size(source.bytes),

@@ -23,9 +23,10 @@ FILE = "disclosures/domains.csv"
 MOST_LISTED = 1000  # domains in the manifest per category; domains.csv has all
 TOP = 0.10  # share of the domains that the EU template asks for …
 TOP_SMALL = 0.05  # … and from small and medium enterprises, of whom 1,000 are enough
-_HOST = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://)?(?:[^/?#@]*@)?([^/?#:\s]+)"
+# A scheme may hold dots, and none in use does: what stands before a colon with one is a host with its port.
+_HOST = r"^(?:[A-Za-z][A-Za-z0-9+-]*:)?(?://)?(?:[^/?#@]*@)?([^/?#:\s]+)"
 _IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
-_NAME = re.compile(r"[\w-]+(\.[\w-]+)+")  # nothing else goes into a table that programs open
+_NAME = re.compile(r"\w[\w-]*(\.[\w-]+)+")  # nothing else goes into a table that programs open
 
 Row = tuple[str, str, int, int]  # source, host or "", records, bytes of text
 

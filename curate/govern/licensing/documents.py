@@ -95,7 +95,10 @@ def _changes(manifest: Mapping[str, Any]) -> Iterator[str]:
         if done:
             yield from _item(f"Stage {stage['name']} {', '.join(done)}.")
     kept = sum(row["edited"] for row in manifest["licenses"]["records"])
-    yield from _item(f"The text of {_count(kept, 'kept record')} is not as it was received.")
+    if kept:
+        yield from _item(f"The text of {_count(kept, 'kept record')} is not as it was received.")
+    else:
+        yield from _item("The text of every kept record is as it was received.")
     yield from _item("All records were brought into one form and file format.")
     yield ""
 

@@ -39,6 +39,11 @@ def outbound(license_id: str) -> tuple[str, ...] | None:
     return None
 
 
+def unclear(license_id: str) -> tuple[str, ...]:
+    """Return the licenses under which adaptations may or may not be offered: the texts do not settle it."""
+    return tuple(_table().get(license_id, {}).get("unclear", ()))
+
+
 @cache
 def allows(license_id: str, target: str) -> Tri:
     """Tell whether adaptations of what is under one license may be offered under another, the target."""
@@ -51,8 +56,7 @@ def allows(license_id: str, target: str) -> Tri:
         return obstacle.works
     listed = outbound(license_id)
     if listed is not None:
-        unclear = target in _table().get(license_id, {}).get("unclear", ())
-        return True if target in listed else None if unclear else False
+        return True if target in listed else None if target in unclear(license_id) else False
     return _passes_on(found, licenses.get(target))
 
 
@@ -69,7 +73,7 @@ def targets(ids: Iterable[str]) -> tuple[str, ...]:
     """Return what a work made of these licenses' texts may be thought to be offered under, sorted."""
     found = {*ids, *rules.load("licenses").data["merging"]["offers"]}
     for license_id in ids:
-        found |= {*(outbound(license_id) or ()), *_table().get(license_id, {}).get("unclear", ())}
+        found |= {*(outbound(license_id) or ()), *unclear(license_id)}
     return tuple(sorted(found))
 
 

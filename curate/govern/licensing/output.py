@@ -12,7 +12,8 @@ PROVIDER = "LicenseRef-provider-output-terms"
 _COMPETING = re.compile(
     r"compet|(?:improv|train|develop)\w* (?:any )?other (?:large )?(?:language )?models?", re.IGNORECASE
 )
-_NOTHING = re.compile(r"\s*(?:none\b|no terms\b|not applicable\b)", re.IGNORECASE)
+# "None of it may be used …" is no such answer.
+_NOTHING = re.compile(r"\s*(?:none|no terms|not applicable)\s*(?:[.,;:(–—-]|$)", re.IGNORECASE)
 
 
 def generated(sources: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -39,10 +40,17 @@ def _read(stated: list[str]) -> dict[str, Any]:
     for text in stated:
         concluded = licenses.resolve(text).concluded
         if concluded:
-            binding = any(licenses.get(key).category == "use-restricted" for key in licenses.ids(concluded))
+            binding = any(map(_binds, licenses.ids(concluded)))
             return {"license": concluded if binding else None, "stated": True, "read": True}
-        if _NOTHING.match(text):
-            return {"license": None, "stated": True, "read": True}
         if _COMPETING.search(text):
             return {"license": PROVIDER, "stated": True, "read": True}
+        if _NOTHING.match(text):
+            return {"license": None, "stated": True, "read": True}
     return {"license": None, "stated": bool(stated), "read": False}
+
+
+def _binds(license_id: str) -> bool:
+    """Tell whether a license, named as terms of output, restricts what may be done with the output."""
+    found = licenses.get(license_id)
+    free = found.terms.commercial is True and found.terms.derivatives is True
+    return not free or found.category == "use-restricted"

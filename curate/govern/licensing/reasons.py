@@ -109,6 +109,11 @@ def _adapts(license_id: str) -> Tri:
 
 def _narrowed(license_id: str) -> str:
     listed = merging.outbound(license_id) or ()
+    if unclear := merging.unclear(license_id):
+        return (
+            f"{license_id} allows adaptations under {_listed(listed, 'or')}; whether also under "
+            f"{_listed(unclear, 'or')} cannot be told."
+        )
     return f"{license_id} allows adaptations under {_listed(listed, 'or')} only."
 
 
@@ -116,7 +121,7 @@ def _unsettled(choices: Mapping[str, Choice]) -> list[str]:
     """Name what is neither allowed nor forbidden, where nothing is allowed."""
     ids = {key for choice in choices.values() for key in choice.ids}
     told = [
-        f"{license_id} in a work under {target}: {obstacle.reason}, which settles nothing."
+        f"Whether {license_id} may go into a work under {target} cannot be told: {obstacle.reason}."
         for (license_id, target), obstacle in merging.obstacles().items()
         if obstacle.works is None and license_id in ids and target in ids
     ]
@@ -140,7 +145,8 @@ def _empty(mix: Mapping[str | None, int]) -> list[str]:
 def _unknown(mix: Mapping[str | None, int]) -> list[str]:
     if not mix.get(None):
         return []
-    return [f"The license of {_records(mix[None])} is not known, so nobody can tell what they allow."]
+    allows = "it allows" if mix[None] == 1 else "they allow"
+    return [f"The license of {_records(mix[None])} is not known, so nobody can tell what {allows}."]
 
 
 def _terms(mix: Mapping[str | None, int], choices: Mapping[str, Choice]) -> list[str]:

@@ -37,11 +37,12 @@ def listed(
 ) -> pa.Table:  # fmt: skip
     """Return the suppression list with what this take-down adds to it.
 
-    Ids that only say in which row of a file a record stood are left out, unless nothing else is known of it: where
-    the file changes, they name other records.
+    Ids that only say in which row of a file a record stood are left out, unless nothing else is known of it as it
+    was read (removed/, which held that, was not kept): where the file changes, they name other records.
     """
     stable = {source["name"] for source in manifest["sources"] if "id" in source["fields"]}
-    named = [n for n, source in matched.erased.items() if source in stable or n in matched.nowhere]
+    unknown = matched.nowhere | (set() if manifest["recipe"]["output"]["keep_removed"] else erased.edited)
+    named = [n for n, source in matched.erased.items() if source in stable or n in unknown]
     found = [] if earlier is None else [earlier]
     values = {"id": named, "author": request.authors, "url": request.urls, "domain": request.hosts}
     for kind, some in values.items():

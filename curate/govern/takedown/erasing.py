@@ -33,6 +33,7 @@ class Erased:
     writes: bool = True  # if not, only which files would be written is found out
     shards: dict[str, Shard] = field(default_factory=dict)  # path in the release → the new file
     texts: list[Batch] = field(default_factory=list)  # contents of all erased records
+    edited: set[str] = field(default_factory=set)  # ids of those of data/ that a stage had edited
     hashes: set[str] = field(default_factory=set)  # their sha256, as records/ and removed/ had them
     masks: dict[str, str] = field(default_factory=dict)  # erased id → what the ledger calls it now
 
@@ -83,9 +84,12 @@ def _data(tables: Tables, gone: pa.Array, erased: Erased) -> None:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         stays = []
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=["source", "locator", "sha256_in", "sha256_out"])
+            names = ["id", "source", "locator", "edits", "sha256_in", "sha256_out"]
+            table = file.read_row_group(group, columns=names)
             hit = pc.is_in(places(table), gone)
             stays.append(pc.invert(hit))
+            edited = pc.and_(hit, pc.is_valid(table.column("edits")))
+            erased.edited |= set(table.column("id").filter(edited).to_pylist())
             for name in ("sha256_in", "sha256_out"):
                 erased.hashes |= set(table.column(name).filter(hit).drop_null().to_pylist())
         if all(pc.all(mask).as_py() for mask in stays):

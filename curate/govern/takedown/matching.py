@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate import record
 from curate.errors import RecipeError
 from curate.govern.takedown.request import Request
 from curate.govern.takedown.tables import CONTENT, Chunk, Tables, places
@@ -20,6 +21,7 @@ from curate.stages.resolved import OF_RELEASE
 from curate.stages.wanted import CONTAINED, Rule, Wanted
 
 NEAR = "near-duplicate"
+QUOTED = 20  # words: shorter texts stand in many records that have nothing to do with each other
 
 
 @dataclass
@@ -201,13 +203,25 @@ def _similar(tables: Tables, rule: Rule, matched: Matched) -> None:
     """Compare every record with the targets."""
     sets = pa.concat_tables([wanted.of_records(batch, rule) for batch in matched.targets])
     targets = Wanted(sets, rule, texts=False)
+    quotable = _quotable(matched.targets)
+    quoted = Wanted(wanted.of_texts(quotable, rule), rule, texts=True) if quotable else None
     for chunk in tables.chunks([*CONTENT, "raw"]):
-        names = chunk.places.to_pylist()
+        names, ids = chunk.places.to_pylist(), chunk.column("id").to_pylist()
         for batch, rows in chunk.contents():
             for row in rows[targets.find(batch).entry >= 0].tolist():
                 matched.kinds.setdefault(names[row], NEAR)
+            if quoted is not None:  # no near-duplicate by the rule, but the text is there
+                found = quoted.find(batch)
+                holds = (found.share >= CONTAINED) | (found.entry >= 0)
+                matched.containing |= {names[row]: ids[row] for row in rows[holds].tolist()}
         for row in _in_raw(chunk, targets):
             matched.kinds.setdefault(names[row], NEAR)
+
+
+def _quotable(targets: list[Batch]) -> list[str]:
+    """Return the texts of erased records that another record may quote: each document, each whole response."""
+    responses = {text for batch in targets for text in record.prompts_and_responses(batch)[1]}
+    return sorted(text for text in responses if len(text.split()) >= QUOTED)
 
 
 def _clusters(tables: Tables, matched: Matched) -> None:

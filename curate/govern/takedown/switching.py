@@ -259,6 +259,24 @@ def follow(
     """Do what the journal says, from wherever it was stopped. The old manifest goes first, the new one comes last."""
     journal = orjson.loads((folder / JOURNAL).read_bytes())
     manifest = journal["manifest"]
+    if not _is_finished(out, manifest):
+        _switch(out, folder, journal, finish)
+    entry = manifest["takedowns"][-1]
+    return TakenDown(
+        journal["request"], entry["records"], entry["near_duplicates"], entry["removed"], tuple(entry["shards"]),
+        journal["impact"], left, manifest["root"], journal["key_file"], resumed,
+    )  # fmt: skip
+
+
+def _is_finished(out: Path, manifest: Mapping[str, Any]) -> bool:
+    """Tell whether the take-down was stopped when its manifest was there: who signed it since keeps that."""
+    try:
+        return manifest["takedowns"][-1] in manifests.load(out).get("takedowns", ())
+    except (RecipeError, IntegrityError):
+        return False
+
+
+def _switch(out: Path, folder: Path, journal: Mapping[str, Any], finish: Finish) -> None:
     (out / manifests.NAME).unlink(missing_ok=True)
     sync(out)
     signing.set_aside(out, journal["old_root"])
@@ -270,12 +288,7 @@ def follow(
     for path in journal["removes"]:
         (out / path).unlink(missing_ok=True)
     sync(out)
-    finish(out, manifest)
-    entry = manifest["takedowns"][-1]
-    return TakenDown(
-        journal["request"], entry["records"], entry["near_duplicates"], entry["removed"], tuple(entry["shards"]),
-        journal["impact"], left, manifest["root"], journal["key_file"], resumed,
-    )  # fmt: skip
+    finish(out, journal["manifest"])
 
 
 def is_same(journal: Mapping[str, Any], request: Request) -> bool:

@@ -18,7 +18,7 @@ import orjson
 from curate.errors import RecipeError
 from curate.govern import documents as rendering
 from curate.govern import signing, signkeys
-from curate.govern.descriptions import strict
+from curate.govern.descriptions import card, croissant, strict
 from curate.govern.verify import counted, files, signatures
 from curate.govern.verify.inclusion import Proof, proofs
 from curate.govern.verify.records import Walk
@@ -166,6 +166,9 @@ class _Release:
 
     def described(self, outcome: Outcome) -> None:
         """Hold croissant.json and the card to the files they describe, more strictly than their own validators."""
+        if not {croissant.NAME, card.NAME} <= set(self.documents):
+            outcome.skip("the release has no croissant.json and card to check")
+            return
         problems = strict.check(self.out, {path: digest for path, (_, digest) in self.found.items()})
         gaps = [problem for problem in problems if problem.gap]
         for problem in problems:

@@ -32,6 +32,8 @@ def digests(out: Path, paths: Iterable[str]) -> dict[str, tuple[int, str]]:
 
 
 def _digest(path: Path) -> tuple[int, str] | None:
+    if not path.is_file():  # a pipe or a device would be read forever
+        return None
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -84,10 +86,16 @@ def others(out: Path, listed: Iterable[str], outcome: Outcome) -> None:
     found = 0
     for path in _walk(out):
         found += 1
-        if path not in known and not any(fnmatch.fnmatchcase(path, pattern) for pattern in ALLOWED):
+        if path not in known and not any(_matches(path, pattern) for pattern in ALLOWED):
             outcome.wrong(path, "is in the folder, and nothing lists it")
     outcome.counted = {"files": found}
     outcome.said = f"none among the {found:,} in the folder"
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Tell whether a path is one that a pattern allows; only what lies right in takedown/ is a signature."""
+    deep = pattern.endswith("/*")
+    return fnmatch.fnmatchcase(path, pattern) and (deep or path.count("/") == pattern.count("/"))
 
 
 def _walk(out: Path) -> Iterator[str]:

@@ -96,10 +96,9 @@ def tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
     Raises UnreadableError after them.
     """
     start = 0
+    _is_file(path)
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise UnreadableError(1, "is missing") from None
     except Exception as error:  # noqa: BLE001  damaged bytes make readers raise anything
         raise UnreadableError(1, f"cannot be opened as parquet ({type(error).__name__})") from None
     with file:
@@ -117,6 +116,12 @@ def tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
                 raise UnreadableError(start + 1, f"{said} ({type(error).__name__})") from None
             yield table
             start += table.num_rows
+
+
+def _is_file(path: Path) -> None:
+    """Raise UnreadableError for what is no file: a pipe or a device would be read forever."""
+    if not path.is_file():
+        raise UnreadableError(1, "is no file" if path.exists() else "is missing")
 
 
 def _one_by_one(file: pq.ParquetFile, group: int, columns: list[str] | None) -> Iterator[pa.Table]:
@@ -172,6 +177,7 @@ def _json_chunks(path: Path) -> Iterator[Chunk]:
 def _line_groups(path: Path) -> Iterator[tuple[list[bytes], bool]]:
     """Yield lines without their ends, and whether the stream goes on, or ends, as it should."""
     lines: list[bytes] = []
+    _is_file(path)
     try:
         with path.open("rb") as packed:
             stream = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
@@ -180,8 +186,6 @@ def _line_groups(path: Path) -> Iterator[tuple[list[bytes], bool]]:
                 if len(lines) == _LINES:
                     yield lines, True
                     lines = []
-    except FileNotFoundError:
-        raise UnreadableError(1, "is missing") from None
     except zstandard.ZstdError:
         yield lines, False
     else:
