@@ -98,13 +98,19 @@ def write(folder: Path, memory: int) -> list[Shard]:
     return [finished(path, len(totals))]
 
 
-def _rows(folder: Path, memory: int) -> Iterator[Row]:
+def _rows(folder: Path, memory: int) -> tuple[Row, ...]:
     """Return records and bytes of text by source and host, over all shards of data/."""
     shards = sorted((folder / "data").glob("part-*"))
+    seen = tuple((path, status.st_size, status.st_mtime_ns) for path in shards for status in [path.stat()])
+    return _counted(seen, memory)
+
+
+@lru_cache(maxsize=1)  # a run counts, and then writes what it counted
+def _counted(seen: tuple[tuple[Path, int, int], ...], memory: int) -> tuple[Row, ...]:
+    shards = [path for path, _, _ in seen]
     if shards and shards[0].suffix == ".parquet":
-        yield from _parquet_rows(shards, memory)
-    else:
-        yield from _line_rows(shards)
+        return tuple(_parquet_rows(shards, memory))
+    return tuple(_line_rows(shards))
 
 
 def _parquet_rows(shards: list[Path], memory: int) -> Iterator[Row]:
