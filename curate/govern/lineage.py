@@ -57,7 +57,7 @@ class _Lineage:
         self.manifest = manifest
         self.name = str(manifest["name"])
         self.release = f"{self.name}/{manifest['version']}"
-        self.producer = f"https://pypi.org/project/curate/{manifest['software']['curate']}/"
+        self.producer = f"urn:curate:{manifest['software']['curate']}"
 
     def events(self) -> list[Json]:
         stages = self.manifest["stages"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -135,6 +135,15 @@ class Wanted:
         else:
             self._find_records(batch, found)
         return found
+
+    def quoted_by(self, batch: Batch) -> npt.NDArray[np.bool_]:
+        """Tell which records [n] hold most of an entry, which is a text, anywhere in their turns."""
+        n = batch.num_rows
+        found = Found(np.full(n, -1, np.int64), np.zeros(n), np.full(n, -1, np.int64), np.zeros(n))
+        on: Literal["both", "whole"] = "whole" if record.kind(batch) == "messages" else "both"
+        sets = self._sets(Shingling(self.rule.ngram, on, symbols=False), batch)
+        self._sides[1].compare(sets.hashes, sets.bounds[:, 1], sets.bounds[:, 2], self.rule.similarity, found)
+        return found.share >= CONTAINED
 
     def held_by(self, batch: Batch) -> npt.NDArray[np.bool_]:
         """Tell which documents [n] are similar to an entry, or hold most of one, prompt and response alike.

@@ -211,9 +211,8 @@ def _similar(tables: Tables, rule: Rule, matched: Matched) -> None:
             for row in rows[targets.find(batch).entry >= 0].tolist():
                 matched.kinds.setdefault(names[row], NEAR)
             if quoted is not None:  # no near-duplicate by the rule, but the text is there
-                found = quoted.find(batch)
-                holds = (found.share >= CONTAINED) | (found.entry >= 0)
-                matched.containing |= {names[row]: ids[row] for row in rows[holds].tolist()}
+                holds = rows[quoted.quoted_by(batch)].tolist()
+                matched.containing |= {names[row]: ids[row] for row in holds}
         for row in _in_raw(chunk, targets):
             matched.kinds.setdefault(names[row], NEAR)
 
