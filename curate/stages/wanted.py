@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -126,23 +126,28 @@ class Wanted:
             whole = _joined(sets.hashes, sets.bounds[:, 0], sets.bounds[:, 2])
             self._side = _Side.of(whole, rule.similarity)
 
-    def find(self, batch: Batch) -> Found:
-        """Compare every record of the batch with every entry."""
+    def find(self, batch: Batch, words: Sets | None = None) -> Found:
+        """Compare every record of the batch with every entry. words: the batch's, where they are there already."""
         n = batch.num_rows
         found = Found(np.full(n, -1, np.int64), np.zeros(n), np.full(n, -1, np.int64), np.zeros(n))
         if self.texts:
             self._find_texts(batch, found)
         else:
-            self._find_records(batch, found)
+            self._find_records(batch, self.words(batch) if words is None else words, found)
         return found
 
-    def quoted_by(self, batch: Batch) -> npt.NDArray[np.bool_]:
-        """Tell which records [n] hold most of an entry, which is a text, anywhere in their turns."""
-        n = batch.num_rows
+    def words(self, batch: Batch) -> Sets:
+        """Return the word sets of a batch's prompts and responses, which find and quoted_in can share."""
+        return self._sets(Shingling(self.rule.ngram, self.rule.shingling.on, symbols=False), batch)
+
+    def quoted_in(self, words: Sets) -> npt.NDArray[np.bool_]:
+        """Tell which records [n], given by their words, hold most of an entry, a text, in prompt or response."""
+        n = len(words.bounds)
         found = Found(np.full(n, -1, np.int64), np.zeros(n), np.full(n, -1, np.int64), np.zeros(n))
-        on: Literal["both", "whole"] = "whole" if record.kind(batch) == "messages" else "both"
-        sets = self._sets(Shingling(self.rule.ngram, on, symbols=False), batch)
-        self._sides[1].compare(sets.hashes, sets.bounds[:, 1], sets.bounds[:, 2], self.rule.similarity, found)
+        for side in range(2):
+            self._sides[side].compare(
+                words.hashes, words.bounds[:, side], words.bounds[:, side + 1], self.rule.similarity, found
+            )
         return found.share >= CONTAINED
 
     def held_by(self, batch: Batch) -> npt.NDArray[np.bool_]:
@@ -173,11 +178,10 @@ class Wanted:
             finding.keyed(sets.hashes, np.uint64(self.key[0]), np.uint64(self.key[1]), sets.hashes)
         return sets
 
-    def _find_records(self, batch: Batch, found: Found) -> None:
+    def _find_records(self, batch: Batch, words: Sets, found: Found) -> None:
         # Sets with symbols cost as much again, so only those that are similar by words get them.
         shingling = self.rule.shingling
-        sets = self._sets(Shingling(shingling.ngram, shingling.on, symbols=False), batch)
-        self._compare(sets, found.entry, found.similarity)
+        self._compare(words, found.entry, found.similarity)
         rows = np.flatnonzero(found.entry >= 0)
         if self.rule.symbols and len(rows):
             entry, similarity = np.full(len(rows), -1, np.int64), np.zeros(len(rows))

@@ -208,10 +208,11 @@ def _similar(tables: Tables, rule: Rule, matched: Matched) -> None:
     for chunk in tables.chunks([*CONTENT, "raw"]):
         names, ids = chunk.places.to_pylist(), chunk.column("id").to_pylist()
         for batch, rows in chunk.contents():
-            for row in rows[targets.find(batch).entry >= 0].tolist():
+            words = targets.words(batch)
+            for row in rows[targets.find(batch, words).entry >= 0].tolist():
                 matched.kinds.setdefault(names[row], NEAR)
             if quoted is not None:  # no near-duplicate by the rule, but the text is there
-                holds = rows[quoted.quoted_by(batch)].tolist()
+                holds = rows[quoted.quoted_in(words)].tolist()
                 matched.containing |= {names[row]: ids[row] for row in holds}
         for row in _in_raw(chunk, targets):
             matched.kinds.setdefault(names[row], NEAR)
