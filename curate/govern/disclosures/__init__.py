@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from curate.govern.datasheet.values import sha256
 from curate.govern.disclosures import california, eu, gdpr, nist, page
 from curate.govern.disclosures.checks import RULES
 from curate.govern.disclosures.checks import contradictions as contradictions
-from curate.govern.disclosures.form import digest
 
 FOLDER = "disclosures"
 DOCUMENTS = (eu, california, nist, gdpr)
@@ -33,7 +33,7 @@ def evidence_sha256(manifest: Mapping[str, Any], question: str) -> str | None:
     for part in DOCUMENTS:
         for field in part.fields(unanswered).fields if document == part.NAME else ():
             if field.id == id:
-                return digest(field.evidence)
+                return sha256(field.evidence)
     return None
 
 

@@ -8,12 +8,12 @@ owner).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-import orjson
+from curate.govern.datasheet.values import escaped as escaped
+from curate.govern.datasheet.values import sha256 as digest
 
 State: TypeAlias = Literal["measured", "derived", "declared", "proposed", "not_applicable", "unanswered"]
 Answer: TypeAlias = str | list[dict[str, Any]] | None
@@ -55,16 +55,6 @@ def resolve(manifest: Mapping[str, Any], pointer: str) -> Any:
         key = part.replace("~1", "/").replace("~0", "~")
         value = value[int(key)] if isinstance(value, list) else value[key]
     return value
-
-
-def digest(value: Any) -> str:
-    """Return the SHA-256 of a value as JSON with sorted keys and no spaces."""
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def escaped(key: str) -> str:
-    """Return a key as a part of a JSON pointer."""
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 class Form:
