@@ -165,12 +165,13 @@ def _domain(host: str) -> str:
         return ""
     if _IPV4.fullmatch(host):
         return host
-    name = str(_list()(host).top_domain_under_public_suffix)
+    name = str(suffix_list()(host).top_domain_under_public_suffix)
     return name if _NAME.fullmatch(name) else ""
 
 
 @lru_cache(maxsize=1)
-def _list() -> Any:
+def suffix_list() -> Any:
+    """Return the Public Suffix List that tldextract carries, which is called with a host; never from the network."""
     import tldextract
 
     return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)

@@ -6,13 +6,12 @@ import datetime
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from curate.errors import RecipeError
+from curate.govern.disclosures.volume import suffix_list
 from curate.stages import suppression
 from curate.stages.suppression import Secret
 
@@ -105,16 +104,9 @@ class Request:
         return secret.value("request", told).hex()
 
 
-@lru_cache(maxsize=1)
-def _suffixes() -> Any:
-    import tldextract
-
-    return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-
-
 def _is_public_suffix(place: str) -> bool:
     """Tell by the Public Suffix List that tldextract carries, never from the network."""
-    found = _suffixes()(place)
+    found = suffix_list()(place)
     return bool(found.suffix) and not found.domain
 
 
