@@ -23,6 +23,7 @@ govern
 folder
 release schemas
 custody
+tune
 show demo
 cli
 __main__
