@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 Verdict: TypeAlias = Literal["helps", "hurts", "shift", "unconfirmed", "undetected"]
-"""helps, hurts: significant after Holm's correction on the primary metric, and confirmed where small · shift: a gain
+"""helps, hurts: significant after Holm's correction on the primary metric, and confirmed where small · shift: a
 gain on text that the filter accepts, none on the raw distribution · unconfirmed: significant, under 1 %, without a
 second learning rate or base that agrees · undetected: no effect larger than the minimum detectable one."""
 
