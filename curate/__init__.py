@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from curate.demo.starter import init
     from curate.release import Release, diff, explain, load, plan, run
     from curate.schemas import schema
+    from curate.tune.experiment import tune
     from curate.unseal import reveal
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "schema",
     "sign",
     "takedown",
+    "tune",
     "verify",
 ]
 
@@ -48,6 +50,7 @@ _WHERE = {
     "schema": "curate.schemas",
     "sign": "curate.custody",
     "takedown": "curate.custody",
+    "tune": "curate.tune.experiment",
     "verify": "curate.custody",
 }
 

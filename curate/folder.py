@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,16 @@ PARTS = (
     "ATTRIBUTION.csv",
 )
 LOCK = "curate.lock"
-_WORK = ("units", "resolved", "scan", "release", "replaced", "takedown")  # what a run makes in OUT/work
+_WORK = (
+    "units",
+    "resolved",
+    "scan",
+    "release",
+    "replaced",
+    "takedown",
+    "tune",
+)  # what a run makes in OUT/work
+TUNE = "tune"  # what `curate tune` measured; goes when a run makes another release of the folder
 LASTING = ("takedown",)  # what a run leaves where it is: the log of take-downs and their suppression list
 JOURNAL = "takedown/journal.json"  # in OUT/work: a take-down that is all prepared, and not all done
 _OURS = re.compile(
@@ -36,6 +45,7 @@ _OURS = re.compile(
     r"|domains\.csv|(eu-art53|ca-ab2013|nist-ai-600-1|gdpr-record)\.(json|md)"
     r"|suppression\.parquet|superseded-[0-9a-f]{16}\.dsse\.json"
 )
+_TUNED = re.compile(r"report\.(json|html)|losses\.parquet|(adapters|base)/.+")  # of the files under tune/
 
 
 def check(out: Path) -> None:
@@ -64,7 +74,7 @@ def check(out: Path) -> None:
         for name in (*PARTS, *LASTING)
         for path in sorted((out / name).glob("*"))
         if not (path.is_file() and _OURS.fullmatch(path.name))
-    ]
+    ] + _foreign_to_tune(out)
     if foreign:
         raise RecipeError(
             f"--out {out}: {foreign[0]} is no file of a release; move it, or name another folder"
@@ -75,6 +85,12 @@ def check(out: Path) -> None:
         raise RecipeError(
             f"--out {out}: {form.relative_to(out)} was filled in; move it to another folder to keep it"
         )
+
+
+def _foreign_to_tune(out: Path) -> list[str]:
+    files = sorted(path for path in (out / TUNE).rglob("*") if not path.is_dir())
+    names = [path.relative_to(out / TUNE).as_posix() for path in files]
+    return [f"{TUNE}/{name}" for name in names if not _TUNED.fullmatch(name)]
 
 
 def check_inputs(out: Path, files: Iterable[InputFile]) -> None:
@@ -116,7 +132,7 @@ def working(out: Path, fresh: bool) -> Iterator[Path]:
     with (work / LOCK).open("a+") as lock:
         _lock(lock, out)
         if fresh:
-            _clear(work)
+            clear(work)
         yield work
         clean(out)
 
@@ -124,14 +140,15 @@ def working(out: Path, fresh: bool) -> Iterator[Path]:
 def clean(out: Path) -> None:
     """Remove what a run left in OUT/work, and OUT/work itself if nothing else is in it."""
     work = out / "work"
-    _clear(work)
+    clear(work)
     (work / LOCK).unlink(missing_ok=True)
     if work.is_dir() and not any(work.iterdir()):
         work.rmdir()
 
 
-def _clear(work: Path) -> None:
-    for name in _WORK:
+def clear(work: Path, *names: str) -> None:
+    """Remove these parts of OUT/work, all of them by default."""
+    for name in names or _WORK:
         shutil.rmtree(work / name, ignore_errors=True)
 
 
@@ -165,23 +182,72 @@ def publish(staging: Path, out: Path, parts: Iterable[str], finish: Callable[[],
     for name in PARTS:
         if (out / name).exists():
             (out / name).rename(aside / name)
+    if TUNE not in parts and (out / TUNE).exists():  # it measured another release
+        (out / TUNE).rename(aside / TUNE)
     for name in parts:
-        if name not in LASTING:
+        if name not in (*LASTING, TUNE):
             (staging / name).rename(out / name)
     sync(out)
     finish()
+
+
+def with_tune(manifest: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a run with what was tuned on the same release, made earlier."""
+    tuned = earlier.get(TUNE)
+    if not tuned or tuned["root"] != manifest["root"]:
+        return manifest
+    files = [entry for entry in earlier["outputs"] if entry["path"].startswith(f"{TUNE}/")]
+    return manifests.revised(
+        manifest,
+        tune=tuned,
+        outputs=sorted([*manifest["outputs"], *files], key=lambda entry: str(entry["path"])),
+        timing={**manifest["timing"], TUNE: earlier["timing"][TUNE]},
+    )
+
+
+def untuned(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest as it was before anything was tuned: the release that a tune measures."""
+    outputs = [entry for entry in manifest["outputs"] if not entry["path"].startswith(f"{TUNE}/")]
+    left = {name: value for name, value in manifest.items() if name != TUNE}
+    timing = {name: value for name, value in manifest["timing"].items() if name != TUNE}
+    return manifests.revised(left, outputs=outputs, timing=timing)
+
+
+def place_tune(
+    staging: Path, out: Path, manifest: Mapping[str, Any], finish: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Put what was tuned in place of an earlier tune's, and return the manifest that lists it.
+
+    manifest: with its key ``tune``. The release keeps its manifest all the time: a crash leaves a tune to repeat.
+    """
+    aside = out / "work" / "replaced"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    files = [path for path in sorted(staging.rglob("*")) if path.is_file()]
+    listed = [manifests.output(finished(path, _rows(path)), staging.parent) for path in files]
+    if (out / TUNE).exists():
+        (out / TUNE).rename(aside / TUNE)
+    staging.rename(out / TUNE)
+    sync(out)
+    others = [entry for entry in manifest["outputs"] if not entry["path"].startswith(f"{TUNE}/")]
+    outputs = sorted([*others, *listed], key=lambda entry: str(entry["path"]))
+    held = manifests.revised(manifest, outputs=outputs)
+    finish(held)
+    return held
+
+
+def _rows(path: Path) -> int:
+    """Return how many records a file holds, 1 for a file that holds none."""
+    if path.suffix == ".parquet":
+        return int(pq.read_metadata(path).num_rows)
+    return path.read_bytes().count(b"\n") if path.suffix == ".ndjson" else 1
 
 
 def with_lasting(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest of a run with the files that lie in OUT from before and stay there."""
     found = []
     for path in sorted(path for name in LASTING for path in (out / name).glob("*")):
-        rows = 1
-        if path.suffix == ".parquet":
-            rows = pq.read_metadata(path).num_rows
-        elif path.suffix == ".ndjson":
-            rows = path.read_bytes().count(b"\n")
-        found.append(manifests.output(finished(path, rows), out))
+        found.append(manifests.output(finished(path, _rows(path)), out))
     if not found:
         return manifest
     outputs = sorted([*manifest["outputs"], *found], key=lambda entry: str(entry["path"]))

@@ -81,8 +81,30 @@ class Gates(Part):
 
 
 class Tune(Part):
-    """The quick-tune's part of the recipe."""
+    """How ``curate tune`` measures the filters' effects; its options on the command line win."""
 
-    base: str = "tiny"
-    seeds: int = Field(3, ge=1)
-    arms: str | tuple[str, ...] = "leave-one-out"
+    base: str = Field("tiny", description="tiny, a Hugging Face id, or a folder with a model", min_length=1)
+    seeds: int = Field(3, ge=1, le=1000, description="runs of each arm")
+    arms: str | tuple[str, ...] = Field(
+        "leave-one-out", description="leave-one-out, each, all (both), or a list of arms"
+    )
+    tokens: int | None = Field(
+        None,
+        ge=1000,
+        description="tokens that one pass over the unfiltered records may hold (default: by the base)",
+    )
+    budget: Literal["tokens", "passes", "both"] = Field(
+        "tokens",
+        description="what all arms have the same of: tokens, passes over their records, or each in turn",
+    )
+    mixture: Literal["free", "fixed"] = Field(
+        "free", description="fixed: every arm keeps the sources' shares of the unfiltered records"
+    )
+    heldout: int = Field(300, ge=20, description="records held out before any filter")
+    eval: tuple[str, ...] = Field(
+        (), description="files with your own texts to score, relative to the recipe"
+    )
+    tasks: tuple[str, ...] = Field(
+        (), description="lm-evaluation-harness tasks, YAML files relative to the recipe"
+    )
+    rate: float | None = Field(None, gt=0, description="learning rate (default: by the base's width)")

@@ -53,7 +53,7 @@ def run_unit(task: UnitTask) -> Path:
     partial = task.folder.with_name(f"{task.folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    work = _Work(Writer(partial), next((stage for stage in task.stages if hasattr(stage, "masked")), None))
+    work = Work(Writer(partial), next((stage for stage in task.stages if hasattr(stage, "masked")), None))
     for batch in _batches(task, work):
         size = _content_bytes(batch)
         for place, stage in zip(task.places, task.stages, strict=True):
@@ -75,7 +75,7 @@ def _base_schema(task: UnitTask) -> pa.Schema:
     return schema_of(task.previous / "records.arrow")
 
 
-def _batches(task: UnitTask, work: _Work) -> Iterator[Batch]:
+def _batches(task: UnitTask, work: Work) -> Iterator[Batch]:
     if task.origin is None:
         assert task.previous is not None
         yield from batches(task.previous / "records.arrow")
@@ -99,7 +99,7 @@ def _content_bytes(batch: Batch) -> int:
     return int(pc.sum(pc.binary_length(record.turns(batch)[0])).as_py() or 0)
 
 
-class _Work:
+class Work:
     """Acts on verdicts, and counts."""
 
     def __init__(self, out: Writer, suppressor: Any = None) -> None:

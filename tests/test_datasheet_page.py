@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from datasheets import rich_release
+from effects_told import tune
 from tracing import Element, parsed, untraced
 
 from curate.govern.datasheet import page
@@ -45,7 +46,7 @@ EXTRAS: dict[str, Any] = {  # parts of a manifest that other commands add
         "uses-already": {"text": "In 2 tests.", "by": None, "at": None, "evidence_sha256": "0" * 64},
     },
     "owners": {"*": "the 2 owners"},
-    "tune": {"effects": {"exact": {"loss": 1.25}}},
+    "tune": tune(),
 }
 LICENSES: dict[str, Any] = {
     "records": [],
@@ -184,7 +185,7 @@ def test_charts_are_pictures_with_a_name_and_their_numbers_in_words(html: str) -
         names.append(svg.attributes["aria-describedby"].removeprefix("c-"))
         assert not any(color in _source(svg) for color in COLORS)
     expected = ["funnel", "mixture", "exact-sizes", "minhash-curve", "minhash-sizes", "minhash-similarity"]
-    assert names == [*expected, "licenses", "languages", "pii-kinds"]
+    assert names == [*expected, "licenses", "languages", "pii-kinds", "effects"]
 
 
 def _source(element: Element) -> str:

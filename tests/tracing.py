@@ -134,7 +134,7 @@ def _loose(element: Element) -> Iterator[str]:
             return  # the axis of a curve is a scale; names beside bars are checked below with the bars
         figure = next(one for one in chain if one.tag == "figure")
         listed = next(one for one in figure.all() if one.tag == "ul")
-        told = {one.text for one in listed.all() if one.pointers is not None}
+        told = {one.text.lstrip("+−") for one in listed.all() if one.pointers is not None}
         for text in texts:
             yield from (f"{number} in a chart" for number in NUMBER.findall(text) if number not in told)
         return
@@ -174,6 +174,8 @@ def evaluated(of: str, pointers: list[str], manifest: Any) -> str:
         "json": lambda: json.dumps(first, sort_keys=True, separators=(",", ":"), ensure_ascii=False),
         "percent": lambda: f"{first:.1%}",
         "percent0": lambda: f"{first:.0%}",
+        "percent2": lambda: f"{first:.2%}",
+        "effect": lambda: _effect(first),
         "decimal": lambda: f"{first:.2f}",
         "chance": lambda: f"{math.floor(first * 10000) / 10000:.4f}",
         "hash": lambda: first[:16] + "…",
@@ -189,6 +191,11 @@ def _said(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else UNSEEN.sub(_point, " ".join(str(value).split()))
+
+
+def _effect(value: float) -> str:
+    size = f"{abs(value):.2%}"
+    return size if size == "0.00%" else ("+" if value > 0 else "−") + size
 
 
 def _point(found: re.Match[str]) -> str:

@@ -1,7 +1,8 @@
-"""``python -m curate.demo [FOLDER]``: the whole demo, from an empty folder to precision and recall.
+"""``python -m curate.demo [--no-tune] [FOLDER]``: the whole demo, from an empty folder to each filter's effect.
 
-Makes the starter recipe and its corpus in FOLDER (default: demo) if there is none yet, runs it as
-``curate run`` would, and compares the release with what was planted. The exit code is that of the run.
+Makes the starter recipe and its corpus in FOLDER (default: demo) if there is none yet, runs it as ``curate run`` would,
+compares it with what was planted, and measures what the filters did to a small model as ``curate tune`` would.
+The exit code is that of the first of these that fails.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from curate.errors import CurateError
 
 def main(arguments: list[str]) -> int:
     """Run the demo and return the exit code."""
+    tunes = "--no-tune" not in arguments
+    arguments = [argument for argument in arguments if argument != "--no-tune"]
     if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
-        print("usage: python -m curate.demo [FOLDER]", file=sys.stderr)
+        print("usage: python -m curate.demo [--no-tune] [FOLDER]", file=sys.stderr)
         return 2
     folder = Path(arguments[0] if arguments else "demo")
     try:
@@ -26,20 +29,20 @@ def main(arguments: list[str]) -> int:
             print(
                 f"wrote {len(written)} files to {folder}/: a recipe, source manifests, a corpus and its truth"
             )
-        if code := _run(folder / "curate.yaml"):
+        if code := _curate("run", str(folder / "curate.yaml")):
             return code
         _print(folder)
+        return _curate("tune", str(folder / "release")) if tunes else 0
     except CurateError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    return 0
 
 
-def _run(recipe: Path) -> int:
-    """Run the recipe with the progress and the funnel of the command line."""
+def _curate(*arguments: str) -> int:
+    """Run a command with the progress and the tables of the command line."""
     from curate.cli import main as curate
 
-    return curate(["run", str(recipe)])
+    return curate(list(arguments))
 
 
 def _print(folder: Path) -> None:

@@ -8,6 +8,8 @@ from curate.demo.grammar import Draw, bank, join
 
 ADDRESSED = {"support": 84, "forum": 26, "norsk": 10}
 """How many records of each source hold personal data."""
+REPEATED = 3
+"""In one of so many of these the answer holds the personal data, where a model would learn to say it."""
 
 FOREIGN = 63
 EMPTY = {"handbook": 14, "norsk": 6, "support": 6, "articles": 5}
@@ -56,22 +58,23 @@ def _personal(corpus: Corpus) -> None:
     draw = corpus.draw("personal data")
     for source, count in ADDRESSED.items():
         said = bank("pii")[source]
-        for _ in range(count):
+        for number in range(count):
             kinds = draw.some(list(said), min(len(said), draw.pick([1, 1, 1, 2, 2, 3])))
             for _ in tries():
                 draft = _new(corpus, draw, source)
                 telling = [draw.fill(draw.pick(said[kind]), value=value(draw, kind)) for kind in kinds]
-                draft.turns = _appended(draft.turns, " ".join(telling))
+                speaker = "assistant" if number % REPEATED == 0 else "user"
+                draft.turns = _appended(draft.turns, " ".join(telling), speaker)
                 if corpus.is_new(draft):
                     break
             draft.plants.append({"plant": "pii", "stage": "pii", "types": dict.fromkeys(kinds, 1)})
             corpus.add(draft)
 
 
-def _appended(turns: Turns, sentences: str) -> Turns:
-    """Add sentences to the user's turn before the last answer but one, where a customer would say them."""
-    asked = [i for i, (role, _) in enumerate(turns) if role == "user"]
-    at = asked[min(1, len(asked) - 1)]
+def _appended(turns: Turns, sentences: str, speaker: str) -> Turns:
+    """Add sentences to the speaker's second turn, or its only one: the user's, or the answer that repeats them."""
+    spoken = [i for i, (role, _) in enumerate(turns) if role == speaker]
+    at = spoken[min(1, len(spoken) - 1)]
     role, content = turns[at]
     return (*turns[:at], (role, join(content, sentences)), *turns[at + 1 :])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from curate.errors import RecipeError
-from curate.govern import datasheet, disclosures, lineage, signing
+from curate.govern import datasheet, disclosures, effects, lineage, signing
 from curate.govern.descriptions import bom, card, croissant, spdx
 from curate.govern.licensing import documents as licensing
 from curate.io.write import write_bytes
@@ -28,6 +28,7 @@ RENDERERS: tuple[Renderer, ...] = (
     disclosures.render,
     lineage.render,
     licensing.render,
+    effects.render,
 )
 
 _ON_REQUEST = {

@@ -70,8 +70,20 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A row of a forest plot: an effect, its interval, and the smallest effect that could be detected."""
+
+    name: Value
+    value: Value
+    low: Value | None
+    high: Value | None
+    limit: Value | None
+    tone: str = "plain"  # good | bad | plain
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart of bars, or of a curve of (x, y) with a mark at one x."""
+    """A chart of bars, of a curve of (x, y) with a mark at one x, or a forest plot with what its sides mean."""
 
     name: str  # unique in the document
     title: str
@@ -79,6 +91,8 @@ class Chart:
     bars: tuple[Bar, ...] = ()
     curve: tuple[tuple[Value, Value], ...] = ()
     mark: Value | None = None
+    spans: tuple[Span, ...] = ()
+    sides: tuple[str, str] = ("", "")
 
 
 Block: TypeAlias = Paragraph | Items | Heading | Table | Chart

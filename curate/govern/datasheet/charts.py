@@ -1,52 +1,38 @@
-"""The datasheet's charts: Vega-Lite specifications of the manifest's numbers, drawn as SVG by vl-convert, offline.
-
-Nothing is left to the fonts of the machine: places are computed from the number of characters, so the same numbers
-give the same bytes anywhere. Colors are stand-ins, which the page replaces by its own for light and dark.
-"""
+"""The datasheet's charts: Vega-Lite specifications of the manifest's numbers."""
 
 from __future__ import annotations
 
-import functools
-import re
-import threading
 from typing import Any
 
 import orjson
 
-from curate.govern.datasheet.blocks import Bar, Chart
+from curate.govern import drawing
+from curate.govern.datasheet.blocks import Bar, Chart, Span
 from curate.govern.datasheet.values import written
+from curate.govern.drawing import BAR, COLORS, FONT, GAP, INK, MARK, PALE, RULE, shortened, start, whole, wide
+from curate.govern.effects import plots
+
+__all__ = ["COLORS", "FONT", "MOST", "label", "specification", "start", "svg"]
 
 MOST = 20  # bars of a chart; the table beside it has all
-LONGEST_NAME = 24  # characters
-INK, BAR, PALE, RULE, MARK = (
-    "#1b1f24",
-    "#0b5cad",
-    "#b9d0ea",
-    "#8a929c",
-    "#b3470b",
-)  # told apart without hue, too
-COLORS = {INK: "var(--ink)", BAR: "var(--bar)", PALE: "var(--pale)", RULE: "var(--rule)", MARK: "var(--mark)"}
-FONT = "sans-serif"
-_WIDTH, _STEP, _GAP = 170, 24, 8  # pixels
-_NARROW, _WIDE = 6.7, 8.8  # pixels of small letters and digits, and of capitals, in 12 pixels; few are wider
-_TAG = re.compile(r"<[^>]*>")
-_NOT_NEEDED = re.compile(r' (?:aria-[a-z]+|role|xmlns:xlink|version)="[^"]*"')
-_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
-
-
-@functools.cache
-def start() -> None:
-    """Start the JavaScript engine that draws in a thread, once: half a second, all but outside Python's lock.
-
-    What is drawn later is the same; it only need not wait.
-    """
-    empty = {"$schema": _SCHEMA, "data": {"values": []}, "mark": "bar"}
-    threading.Thread(target=_drawn, args=(orjson.dumps(empty),), name="charts").start()
+_WIDTH, _STEP = 170, 24  # pixels
 
 
 def svg(chart: Chart) -> str:
     """Return a chart as SVG, without title or description."""
-    return _drawn(orjson.dumps(specification(chart), option=orjson.OPT_SORT_KEYS))
+    if chart.spans:
+        return plots.forest([_effect(span) for span in chart.spans[:MOST]], chart.sides, narrow=True)
+    return drawing.drawn(specification(chart))
+
+
+def _effect(span: Span) -> plots.Effect:
+    """Return a row of a forest plot; filled, if its verdict is one."""
+    low, high, limit = (None if one is None else one.raw for one in (span.low, span.high, span.limit))
+    told = span.value.text
+    is_told = span.tone != "plain"
+    return plots.Effect(
+        span.name.text, "removed", span.value.raw, low, high, limit, told, told, span.tone, is_told
+    )
 
 
 def specification(chart: Chart) -> dict[str, Any]:
@@ -57,20 +43,6 @@ def specification(chart: Chart) -> dict[str, Any]:
 def label(bar: Bar) -> str:
     """Return what stands at the end of a bar."""
     return bar.value.text if bar.behind is None else f"{bar.value.text} ({bar.behind.text})"
-
-
-def shortened(name: str) -> str:
-    """Return a name that fits beside a chart."""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-
-
-@functools.lru_cache(64)  # one release is rendered more than once, and most of its charts stay as they are
-def _drawn(specification: bytes) -> str:
-    import vl_convert  # starts a JavaScript engine: half a second, once
-
-    drawn: str = vl_convert.vegalite_to_svg(orjson.loads(specification), allowed_base_urls=[])
-    drawn = _TAG.sub(lambda tag: _NOT_NEEDED.sub("", tag[0]), drawn)
-    return re.sub(r"<(/?)svg class=\"marks\"", r"<\1svg", drawn)
 
 
 def _bars(bars: tuple[Bar, ...]) -> dict[str, Any]:
@@ -87,15 +59,15 @@ def _bars(bars: tuple[Bar, ...]) -> dict[str, Any]:
     end = max(max(row["value"], row["behind"]) for row in rows) or 1
     for row in rows:
         row["end"] = max(row["value"], row["behind"])
-    left = max(_wide(row["name"]) for row in rows)
-    right = max(_wide(row["label"]) for row in rows)
+    left = max(wide(row["name"]) for row in rows)
+    right = max(wide(row["label"]) for row in rows)
     x = {"type": "quantitative", "scale": {"domain": [0, end], "nice": False}, "axis": None}
     names = {f"{row['place']}": row["name"] for row in rows}
     axis = {
         "title": None,
         "ticks": False,
         "domain": False,
-        "labelPadding": _GAP / 2,
+        "labelPadding": GAP / 2,
         "labelExpr": f"({orjson.dumps(names).decode()})[datum.value]",
         "labelLimit": 0,
     }
@@ -117,21 +89,16 @@ def _bars(bars: tuple[Bar, ...]) -> dict[str, Any]:
                 "type": "text",
                 "align": "left",
                 "baseline": "middle",
-                "dx": _GAP / 2,
+                "dx": GAP / 2,
                 "color": INK,
                 "fontSize": 12,
             },
             "encoding": {"x": {"field": "end", **x}, "y": y, "text": {"field": "label", "type": "nominal"}},
         }
     )
-    return _whole(
+    return whole(
         layers, rows, _WIDTH, _STEP * len(rows), {"left": left, "right": right, "top": 2, "bottom": 2}
     )
-
-
-def _wide(text: str) -> int:
-    capitals = sum(letter.isupper() or ord(letter) > 0x2E80 for letter in text)
-    return round(capitals * _WIDE + (len(text) - capitals) * _NARROW) + _GAP
 
 
 def _curve(chart: Chart) -> dict[str, Any]:
@@ -155,30 +122,8 @@ def _curve(chart: Chart) -> dict[str, Any]:
     if chart.mark is not None:
         data = {"values": [{"x": chart.mark.raw, "label": written(chart.mark.raw)}]}
         line = {"type": "rule", "color": MARK, "strokeDash": [5, 3], "strokeWidth": 1.5}
-        text = {"type": "text", "align": "right", "dx": -_GAP / 2, "color": MARK, "fontSize": 12}
+        text = {"type": "text", "align": "right", "dx": -GAP / 2, "color": MARK, "fontSize": 12}
         layers.append({"data": data, "mark": line, "encoding": {"x": encoding["x"]}})
-        above = {"x": encoding["x"], "y": {"value": 190 - 2 * _GAP}, "text": {"field": "label"}}
+        above = {"x": encoding["x"], "y": {"value": 190 - 2 * GAP}, "text": {"field": "label"}}
         layers.append({"data": data, "mark": text, "encoding": above})
-    return _whole(layers, points, 290, 190, {"left": 52, "right": 18, "top": 8, "bottom": 42})
-
-
-def _whole(
-    layers: list[dict[str, Any]], rows: list[dict[str, Any]], width: int, height: int, padding: dict[str, int]
-) -> dict[str, Any]:
-    text = {
-        "labelColor": INK,
-        "titleColor": INK,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-    }
-    return {
-        "$schema": _SCHEMA,
-        "autosize": "none",
-        "width": width,
-        "height": height,
-        "padding": padding,
-        "data": {"values": rows},
-        "layer": layers,
-        "config": {"aria": False, "background": None, "font": FONT, "view": {"stroke": None}, "axis": text},
-    }
+    return whole(layers, points, 290, 190, {"left": 52, "right": 18, "top": 8, "bottom": 42})

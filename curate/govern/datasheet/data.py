@@ -14,6 +14,7 @@ from curate.govern.datasheet.blocks import (
     Line,
     Paragraph,
     Part,
+    Span,
     Strong,
 )
 from curate.govern.datasheet.questions import STATES, Answered
@@ -82,7 +83,7 @@ def _block(block: Block) -> dict[str, Any]:
                 "name": block.name,
                 "title": block.title,
                 "note": block.note,
-                **({"points": points} if points else {"bars": [_bar(bar) for bar in block.bars]}),
+                **_drawn(block, points),
             }
         case _:
             return {
@@ -93,6 +94,18 @@ def _block(block: Block) -> dict[str, Any]:
                 "rows": [[_cell(cell) for cell in row] for row in block.rows],
                 "rest": _line(block.rest),
             }
+
+
+def _drawn(chart: Chart, points: list[dict[str, Any]]) -> dict[str, Any]:
+    if chart.spans:
+        return {"effects": [_span(span) for span in chart.spans]}
+    return {"points": points} if points else {"bars": [_bar(bar) for bar in chart.bars]}
+
+
+def _span(span: Span) -> dict[str, Any]:
+    ends = {"low": span.low, "high": span.high, "detectable": span.limit}
+    shown = {key: _part(value) for key, value in ends.items() if value is not None}
+    return {"name": _part(span.name), "value": _part(span.value), **shown}
 
 
 def _bar(bar: Bar) -> dict[str, Any]:

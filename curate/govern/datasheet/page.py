@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup, escape
 
+from curate.govern import drawing, pages
 from curate.govern.datasheet import charts
 from curate.govern.datasheet.blocks import Block, Cell, Chart, Line, Part, Strong
 from curate.govern.datasheet.questions import SECTIONS, STATES, Answered
 from curate.govern.datasheet.sheet import Sheet
 from curate.govern.datasheet.values import Value, at, sha256, written
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-TEMPLATE = "page.html.jinja"
+_HERE = Path(__file__).parent
 LONG = 60  # characters from which text with numbers in it gets a link of its own beside it
 CUT = 90  # characters of a value in the list of evidence
 _TITLED = 3  # pointers that fit a hint
@@ -33,8 +30,8 @@ def render(sheet: Sheet) -> str:
     """Return the datasheet as HTML."""
     evidence = Evidence(sheet.manifest.value)
     return (
-        _environment()
-        .get_template(TEMPLATE)
+        pages.environment(_HERE)
+        .get_template(pages.TEMPLATE)
         .render(
             m=sheet.manifest.value,
             sections=sheet.sections,
@@ -47,19 +44,9 @@ def render(sheet: Sheet) -> str:
             chart=evidence.chart,
             kind=_kind,
             most=_EVIDENCE,
-            css=Markup((Path(__file__).parent / "page.css").read_text()),
+            css=pages.css(_HERE),
             evidence=evidence,
         )
-    )
-
-
-@functools.cache
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    loader = FileSystemLoader(Path(__file__).parent)
-    return Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
 
 
@@ -117,20 +104,14 @@ class Evidence:
 
     def chart(self, chart: Chart) -> Markup:
         """Return a chart as a figure: the picture, and its numbers for those who do not see it."""
-        drawn = charts.svg(chart)
-        for color, variable in charts.COLORS.items():
-            drawn = drawn.replace(f'"{color}"', f'"{variable}"')
-        drawn = drawn.replace(f'font-family="{charts.FONT}"', "")
         name = escape(f"c-{chart.name}")
-        title = f"<title>{escape(chart.title)}</title><desc>{escape(chart.note)}</desc>"
-        drawn = re.sub(
-            r"<svg ([^>]*)>",
-            rf'<svg \1 role="img" aria-label="{escape(chart.title)}" aria-describedby="{name}">{title}',
-            drawn,
-            count=1,
-        )
+        drawn = drawing.dressed(charts.svg(chart), chart.title, chart.note, name)
         said = Markup("").join(Markup("<li>{}</li>").format(item) for item in self._told(chart))
-        more = " The longest lists are cut; the table has all." if len(chart.bars) > charts.MOST else ""
+        more = (
+            " The longest lists are cut; the table has all."
+            if max(len(chart.bars), len(chart.spans)) > charts.MOST
+            else ""
+        )
         head = Markup("<strong>{}.</strong> {}{}").format(chart.title, chart.note, more)
         return Markup(
             f'<figure>{drawn}<figcaption>{head}</figcaption><ul class="unseen" id="{name}">{said}</ul></figure>'
@@ -141,6 +122,9 @@ class Evidence:
         pairs = [(x, [y]) for x, y in chart.curve]
         for bar in chart.bars[: charts.MOST]:
             pairs.append((bar.name, [bar.value, *([] if bar.behind is None else [bar.behind])]))
+        for span in chart.spans[: charts.MOST]:
+            ends = [one for one in (span.low, span.high, span.limit) if one is not None]
+            pairs.append((span.name, [span.value, *ends]))
         if chart.mark is not None:
             pairs.append((chart.mark, []))
         return [

@@ -103,10 +103,15 @@ def _block(block: Block) -> dict[str, Any]:
         case Items():
             return {"kind": "list", "steps": block.steps, "lines": [_line(line) for line in block.lines]}
         case Chart():
-            block = replace(block, bars=tuple(replace(bar, name=_named(bar.name)) for bar in block.bars))
+            bars = tuple(replace(bar, name=_named(bar.name)) for bar in block.bars)
+            spans = tuple(replace(span, name=_named(span.name)) for span in block.spans)
+            block = replace(block, bars=bars, spans=spans)
             drawn = charts.svg(block).replace(f'font-family="{charts.FONT}"', f'font-family="{FONT}"')
             told = "; ".join(f"{bar.name.text} {charts.label(bar)}" for bar in block.bars[: charts.MOST])
             told = told or "; ".join(f"{x.text} {y.text}" for x, y in block.curve)
+            told = told or "; ".join(
+                f"{one.name.text} {one.value.text}" for one in block.spans[: charts.MOST]
+            )
             width = int(re.search(r'width="(\d+)"', drawn).group(1))  # type: ignore[union-attr]
             return {
                 "kind": "chart",

@@ -31,8 +31,8 @@ class Value:
     others, ``share N K`` in the sum of what all entries of a list have under K; ``sum`` and ``sum K`` likewise;
     ``mean`` for a over b; ``len`` for the number of entries, ``len-N`` of those not shown, ``count`` for the number
     of pointers; ``absent`` for the zero of what is not there, ``none W`` for that of a list without the word W; ``in``
-    for text that is an entry; ``json``, ``percent``, ``percent0``, ``decimal``, ``chance`` and ``hash`` for another
-    way to write one value.
+    for text that is an entry; ``json``, ``percent``, ``percent0``, ``percent2``, ``effect``, ``decimal``, ``chance``
+    and ``hash`` for another way to write one value.
     """
 
     text: str
@@ -141,8 +141,20 @@ def short_hash(held: Held) -> Value:
 
 
 def percent(held: Held, digits: int = 1) -> Value:
-    """Return a share as a percentage of one decimal, or of none."""
-    return Value(f"{held.value:.{digits}%}", (held.pointer,), "percent" if digits else "percent0", held.value)
+    """Return a share as a percentage of one decimal, of none, or of two."""
+    of = "percent" if digits == 1 else f"percent{digits}"
+    return Value(f"{held.value:.{digits}%}", (held.pointer,), of, held.value)
+
+
+def effect(held: Held) -> Value:
+    """Return a relative effect as a percentage of two decimals, with its sign."""
+    return Value(signed(held.value), (held.pointer,), "effect", held.value)
+
+
+def signed(value: float) -> str:
+    """Return a share as a percentage of two decimals, with its sign; what rounds to zero has none."""
+    text = f"{value:+.2%}".replace("-", "−")
+    return text if any(digit in text for digit in "123456789") else text[1:]
 
 
 def decimal(held: Held) -> Value:

@@ -15,8 +15,8 @@ from curate.govern.verify import rows
 from curate.govern.verify.report import Outcome
 from curate.io.manifest import NAME
 
-ALLOWED = ("work/*", "tune/*", signing.NAME, signing.SUPERSEDED.format(root="*"))
-"""Files that the manifest does not list: of an unfinished run, of trials on the release, and signatures."""
+ALLOWED = ("work/*", signing.NAME, signing.SUPERSEDED.format(root="*"))
+"""Files that the manifest does not list: of an unfinished run, and signatures."""
 _THREADS = 8  # SHA-256 frees the interpreter; more threads than cores hide the disk
 
 
