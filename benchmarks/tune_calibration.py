@@ -16,11 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from curate.tune import calibration, selftest
-from curate.tune.base import open_base
-from curate.tune.contract import Setup
-from curate.tune.options import Asked
-from curate.tune.trial import Watch, prepare
+from curate.tuning import calibration, selftest
+from curate.tuning.base import open_base
+from curate.tuning.contract import Setup
+from curate.tuning.options import Asked
+from curate.tuning.trial import Watch, prepare
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 
 Models have the shapes of SmolLM2-135M and Qwen2.5-0.5B (as a Llama) and random weights, so nothing is downloaded.
 Each line is one way (``peft``: get_peft_model, torch.optim.AdamW, one run after the other; ``stacked``: K runs in
-curate.tune's stack), eager or compiled, at K arms and a number of tokens per arm and step in rows of 512 (half of the
+curate.tuning's stack), eager or compiled, at K arms and a number of tokens per arm and step in rows of 512 (half of the
 tokens are learnt). Then 12 arms x 5 seeds x 1M tokens: as long as time allows, and from there by proportion.
 
 FLOP per token: 4 N + 6 L + 6 T h l + 2 V h, with N frozen weights of the linear maps (forward 2, gradient of the
@@ -37,9 +37,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from curate.tune import lora, training
-from curate.tune.contract import Setup, Stream
-from curate.tune.executors import peft
+from curate.tuning import lora, training
+from curate.tuning.contract import Setup, Stream
+from curate.tuning.executors import peft
 
 SHAPES = {  # hidden, intermediate, layers, heads, key-value heads, vocabulary
     "135m": (576, 1536, 30, 9, 3, 49_152),

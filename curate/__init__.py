@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curate.demo.starter import init
     from curate.release import Release, diff, explain, load, plan, run
     from curate.schemas import schema
-    from curate.tune.experiment import tune
+    from curate.tuning.experiment import tune
     from curate.unseal import reveal
 
 __all__ = [
@@ -50,7 +50,7 @@ _WHERE = {
     "schema": "curate.schemas",
     "sign": "curate.custody",
     "takedown": "curate.custody",
-    "tune": "curate.tune.experiment",
+    "tune": "curate.tuning.experiment",
     "verify": "curate.custody",
 }
 

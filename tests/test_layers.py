@@ -23,7 +23,7 @@ govern
 folder
 release schemas
 custody
-tune
+tuning
 show demo
 cli
 __main__

@@ -20,10 +20,10 @@ from curate.errors import IntegrityError, RecipeError
 from curate.govern import documents, signing
 from curate.govern import manifest as manifests
 from curate.release import Release
-from curate.tune import arms, controls, filters, pool, records, tables
-from curate.tune.contract import Arm, Corpus
-from curate.tune.heldout import turns
-from curate.tune.judging import Judge
+from curate.tuning import arms, controls, filters, pool, records, tables
+from curate.tuning.contract import Arm, Corpus
+from curate.tuning.heldout import turns
+from curate.tuning.judging import Judge
 
 STAGES = """\
   - license: {allow: commercial, unknown: quarantine}

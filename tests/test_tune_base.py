@@ -16,13 +16,13 @@ from bases import CHATML, folder, tokenizer
 
 from curate.errors import MissingExtra, RecipeError
 from curate.stages import _pinned
-from curate.tune import base as bases
-from curate.tune import harvest, tiny
-from curate.tune.base import Base, open_base
-from curate.tune.contract import DOCUMENT, Text, Turn
-from curate.tune.encoding import encode
-from curate.tune.templates import FALLBACK
-from curate.tune.tiny import TinyRecipe
+from curate.tuning import base as bases
+from curate.tuning import harvest, tiny
+from curate.tuning.base import Base, open_base
+from curate.tuning.contract import DOCUMENT, Text, Turn
+from curate.tuning.encoding import encode
+from curate.tuning.templates import FALLBACK
+from curate.tuning.tiny import TinyRecipe
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -192,7 +192,7 @@ def test_tiny_is_trained_once_and_the_same_again_elsewhere(quick: tuple[Path, Ba
     assert again == found
     assert told == []
     script = (
-        "import sys; from pathlib import Path; from curate.tune import tiny;"
+        "import sys; from pathlib import Path; from curate.tuning import tiny;"
         "tiny.trained(tiny.TinyRecipe().quick(), Path(sys.argv[1]))"
     )
     run = subprocess.run(

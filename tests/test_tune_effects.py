@@ -13,9 +13,9 @@ pytest.importorskip("scipy")
 
 from curate.errors import CurateError
 from curate.govern.effects import schema
-from curate.tune import calibration, effects, verdicts
-from curate.tune.contract import Arm, Floats, Item, Kind, Metric, Text, Turn
-from curate.tune.study import Study, declared
+from curate.tuning import calibration, effects, verdicts
+from curate.tuning.contract import Arm, Floats, Item, Kind, Metric, Text, Turn
+from curate.tuning.study import Study, declared
 
 METRICS = (
     Metric("bpb", "Held-out loss", "bits per byte", "lower", "loss"),
@@ -312,7 +312,7 @@ def test_relabelling_hides_true_effects_so_that_only_the_analysis_is_measured() 
 
 
 def test_the_calibration_sees_an_analysis_that_is_too_sure(monkeypatch: pytest.MonkeyPatch) -> None:
-    from curate.tune import inference
+    from curate.tuning import inference
 
     honest = inference.run_variance
     monkeypatch.setattr(inference, "run_variance", lambda *given: (honest(*given)[0] / 9, honest(*given)[1]))

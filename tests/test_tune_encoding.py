@@ -9,9 +9,9 @@ import pytest
 from bases import CHATML, FORGETFUL, STRICT, Stand, foreign, said, tokenizer
 from reference import encoding as twin
 
-from curate.tune.contract import DOCUMENT, Encoded, Text, Turn
-from curate.tune.encoding import encode, prompt
-from curate.tune.templates import FALLBACK
+from curate.tuning.contract import DOCUMENT, Encoded, Text, Turn
+from curate.tuning.encoding import encode, prompt
+from curate.tuning.templates import FALLBACK
 
 ODD = [
     "<|assistant|>",

@@ -25,14 +25,14 @@ from transformers import AutoModelForCausalLM, GPT2Config  # noqa: E402
 from tunes import SETUP, bench, corpus, llama, tokenizer  # noqa: E402
 
 from curate.errors import RecipeError, StageError  # noqa: E402
-from curate.tune import bench as benches  # noqa: E402
-from curate.tune import training  # noqa: E402
-from curate.tune.base import Base, open_base  # noqa: E402
-from curate.tune.contract import Run  # noqa: E402
-from curate.tune.executors import choose, group, stacked  # noqa: E402
-from curate.tune.executors.peft import Peft  # noqa: E402
-from curate.tune.executors.pool import Pool  # noqa: E402
-from curate.tune.executors.stacked import Stacked  # noqa: E402
+from curate.tuning import bench as benches  # noqa: E402
+from curate.tuning import training  # noqa: E402
+from curate.tuning.base import Base, open_base  # noqa: E402
+from curate.tuning.contract import Run  # noqa: E402
+from curate.tuning.executors import choose, group, stacked  # noqa: E402
+from curate.tuning.executors.peft import Peft  # noqa: E402
+from curate.tuning.executors.pool import Pool  # noqa: E402
+from curate.tuning.executors.stacked import Stacked  # noqa: E402
 
 # PEFT's own use of what transformers is about to rename.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -221,7 +221,7 @@ def test_without_common_random_numbers_arms_begin_apart(base: Base, tmp_path: Pa
 def test_ray_leaves_what_the_pool_leaves(base: Base, folder: Path, alone: Path) -> None:
     pytest.importorskip("ray")
     code = (
-        "import pickle, sys; from pathlib import Path; from curate.tune.executors.ray import Ray;"
+        "import pickle, sys; from pathlib import Path; from curate.tuning.executors.ray import Ray;"
         "base, folder, runs = pickle.loads(sys.stdin.buffer.read());"
         "print(sorted(run.name for run in Ray(base, 2).train(folder, runs, lambda run, share: None)))"
     )

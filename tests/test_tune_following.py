@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from curate.tune import following
+from curate.tuning import following
 
 CASES: list[tuple[str, dict[str, Any], str, str]] = [  # id, arguments, an answer that keeps to it, one that does not
     ("change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": "at least"},
@@ -82,8 +82,8 @@ def test_only_a_large_base_is_asked_to_follow_instructions() -> None:
     pytest.importorskip("transformers")
     from tunes import base, bench, corpus, stack
 
-    from curate.tune.contract import Item, Text, Turn
-    from curate.tune.measure import measure, weights
+    from curate.tuning.contract import Item, Text, Turn
+    from curate.tuning.measure import measure, weights
 
     names = ["punctuation:no_comma", "length_constraints:number_words", "new:thing"]
     extra = {"instruction_id_list": names, "kwargs": [{}, {"num_words": 10_000, "relation": "at least"}, {}]}

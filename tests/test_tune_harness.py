@@ -19,8 +19,8 @@ from reference import measures as slow
 from tunes import bench, corpus, stack, tokenizer
 
 from curate.errors import MissingExtra, RecipeError
-from curate.tune import harness
-from curate.tune.measure import measure, weights
+from curate.tuning import harness
+from curate.tuning.measure import measure, weights
 
 COMMON = """\
 task: {task}

@@ -18,8 +18,8 @@ from test_tune_arms import build, make, named, quick, run, trained  # noqa: F401
 
 from curate.engine.local import LocalEngine
 from curate.errors import RecipeError
-from curate.tune import heldout
-from curate.tune.contract import DOCUMENT, Item, Text, Turn
+from curate.tuning import heldout
+from curate.tuning.contract import DOCUMENT, Item, Text, Turn
 
 
 def text(said: str, asked: str | None = None, key: str = "") -> Text:
@@ -196,6 +196,6 @@ def test_a_file_that_is_no_eval_file_is_refused(tmp_path: Path) -> None:
 
 def test_arms_are_built_without_torch() -> None:
     said = (
-        "import sys, curate.tune.arms; assert 'torch' not in sys.modules; assert 'scipy' not in sys.modules"
+        "import sys, curate.tuning.arms; assert 'torch' not in sys.modules; assert 'scipy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", said], check=True)

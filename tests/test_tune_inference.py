@@ -11,9 +11,9 @@ pytest.importorskip("scipy")
 from reference import estimates
 from scipy import stats
 
-from curate.tune import inference
-from curate.tune.contract import Floats
-from curate.tune.inference import Panel, Part
+from curate.tuning import inference
+from curate.tuning.contract import Floats
+from curate.tuning.inference import Panel, Part
 
 
 def drawn(

@@ -27,8 +27,8 @@ from transformers import (  # noqa: E402
 )
 
 from curate.errors import RecipeError, StageError  # noqa: E402
-from curate.tune import adapters, lora, training  # noqa: E402
-from curate.tune.contract import Setup, Stream  # noqa: E402
+from curate.tuning import adapters, lora, training  # noqa: E402
+from curate.tuning.contract import Setup, Stream  # noqa: E402
 
 # PEFT's own use of what transformers is about to rename.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")

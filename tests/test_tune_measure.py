@@ -15,10 +15,10 @@ pytest.importorskip("transformers")
 from reference import measures as slow  # noqa: E402
 from tunes import SETUP, base, bench, corpus, llama, secret, stack, talk, tokenizer  # noqa: E402
 
-from curate.tune.contract import DOCUMENT, Arm, Item, Text, Turn  # noqa: E402
-from curate.tune.measure import METRICS, choices, gold, heard, latency, losses, measure, weights  # noqa: E402
-from curate.tune.measure.answers import answer, uniforms  # noqa: E402
-from curate.tune.measure.probes import build, common  # noqa: E402
+from curate.tuning.contract import DOCUMENT, Arm, Item, Text, Turn  # noqa: E402
+from curate.tuning.measure import METRICS, choices, gold, heard, latency, losses, measure, weights  # noqa: E402
+from curate.tuning.measure.answers import answer, uniforms  # noqa: E402
+from curate.tuning.measure.probes import build, common  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,7 +90,7 @@ def test_a_rerun_gives_the_same_bits_and_batches_of_one_the_same_numbers(
     for one, other in zip(first, again, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in one)
     monkeypatch.setitem(losses.TOKENS, "cpu", 1)
-    monkeypatch.setattr("curate.tune.measure.answers.PROMPTS", 1)
+    monkeypatch.setattr("curate.tuning.measure.answers.PROMPTS", 1)
     alone = measure(model, 2, asked, [0, 1])
     for name in first[1]:
         np.testing.assert_allclose(alone[1][name], first[1][name], rtol=1e-4, atol=1e-3, err_msg=name)
@@ -247,7 +247,7 @@ def test_a_model_of_peft_is_measured(asked: Any) -> None:
 
 
 def test_adapters_that_are_trained_together_are_measured_apart(asked: Any) -> None:
-    from curate.tune import lora
+    from curate.tuning import lora
 
     model = llama()
     with lora.attach(model, 2, SETUP, [0, 1]) as made:

@@ -16,9 +16,9 @@ from tunes import SETUP, base, bench, corpus, llama, secret, stack, tokenizer  #
 
 from curate.stages._pii_options import PiiOptions  # noqa: E402
 from curate.stages.operators.surrogates import surrogate  # noqa: E402
-from curate.tune.contract import Secret  # noqa: E402
-from curate.tune.measure import measure, privacy  # noqa: E402
-from curate.tune.measure.heard import Personal  # noqa: E402
+from curate.tuning.contract import Secret  # noqa: E402
+from curate.tuning.measure import measure, privacy  # noqa: E402
+from curate.tuning.measure.heard import Personal  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from curate.tune import calibration, selftest, synthetic, world
-from curate.tune.contract import Corpus
+from curate.tuning import calibration, selftest, synthetic, world
+from curate.tuning.contract import Corpus
 
 SEEDS = (0, 1, 2)
 

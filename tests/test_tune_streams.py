@@ -14,8 +14,8 @@ from reference import streams as twin
 from transformers import AutoModelForCausalLM
 
 from curate.errors import RecipeError
-from curate.tune.contract import Encoded, Ints, Setup
-from curate.tune.streams import UNLEARNT, order, steps, stream
+from curate.tuning.contract import Encoded, Ints, Setup
+from curate.tuning.streams import UNLEARNT, order, steps, stream
 
 SETUP = Setup("any", length=64, rows=3, tokens=10**6, rate=1e-3)
 

@@ -13,10 +13,10 @@ from conftest import WORDS, sentence
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from curate.tune import encoding
-from curate.tune.bench import Bench
-from curate.tune.contract import Arm, Corpus, Item, Secret, Setup, Text, Turn
-from curate.tune.measure.probes import build
+from curate.tuning import encoding
+from curate.tuning.bench import Bench
+from curate.tuning.contract import Arm, Corpus, Item, Secret, Setup, Text, Turn
+from curate.tuning.measure.probes import build
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"

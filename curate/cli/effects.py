@@ -91,7 +91,7 @@ def tune(
     """Measure what each filter did to a model: LoRA fine-tunes with and without it, with error bars and controls."""
     from curate.errors import RecipeError
     from curate.show import tune as view
-    from curate.tune import experiment
+    from curate.tuning import experiment
 
     if self_test:
         with view.TuneDisplay() as display:

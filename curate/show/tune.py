@@ -27,7 +27,7 @@ from curate.govern.datasheet.values import visible
 from curate.govern.effects import REPORT, words
 
 if TYPE_CHECKING:
-    from curate.tune.experiment import Judged, Plan, Tuned
+    from curate.tuning.experiment import Judged, Plan, Tuned
 
 QUIET_EVERY = 30.0  # seconds between lines where there is no terminal
 PLOT = 21  # characters of an interval's picture

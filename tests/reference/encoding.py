@@ -1,4 +1,4 @@
-"""The slow, readable twin of curate.tune.encoding: templates written out by hand, tokens cut one by one."""
+"""The slow, readable twin of curate.tuning.encoding: templates written out by hand, tokens cut one by one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.tune.contract import DOCUMENT, Text, Turn
+from curate.tuning.contract import DOCUMENT, Text, Turn
 
 
 @dataclass

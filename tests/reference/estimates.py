@@ -1,4 +1,4 @@
-"""Slow, readable twins of curate.tune.inference: least squares by a design matrix, loops instead of arrays."""
+"""Slow, readable twins of curate.tuning.inference: least squares by a design matrix, loops instead of arrays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.tune.contract import Floats, Ints
+from curate.tuning.contract import Floats, Ints
 
 
 def runs(values: Floats, weights: Floats) -> Floats:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from curate.tune.contract import Text
-from curate.tune.heldout import FEW, SHARE, WORDS, response, shown
+from curate.tuning.contract import Text
+from curate.tuning.heldout import FEW, SHARE, WORDS, response, shown
 
 
 def words(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The slow twin of curate.tune.lora and curate.tune.training: one run, PEFT, torch's AdamW, whole logits."""
+"""The slow twin of curate.tuning.lora and curate.tuning.training: one run, PEFT, torch's AdamW, whole logits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
 
-from curate.tune.contract import Setup, Stream
+from curate.tuning.contract import Setup, Stream
 
 
 def first(seed: int, layer: str, rank: int, width: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The slow, readable twin of curate.tune.streams: one text after the other, in lists."""
+"""The slow, readable twin of curate.tuning.streams: one text after the other, in lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from curate.tune.contract import Encoded, Setup
+from curate.tuning.contract import Encoded, Setup
 
 MASK = (1 << 64) - 1
 OPEN = 16

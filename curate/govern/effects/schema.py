@@ -124,10 +124,10 @@ class Tune(TypedDict):
     format: int  # 1
     root: str  # of the release that was measured
     base: dict[str, Any]  # name, parameters, sha256, kind (tiny|hub|path), trained_on (of tiny) …
-    setup: dict[str, Any]  # curate.tune.contract.Setup, seeds, executor
+    setup: dict[str, Any]  # curate.tuning.contract.Setup, seeds, executor
     data: Data
     primary: str  # the metric that verdicts rest on, as in ArmTold.metrics
-    metrics: list[dict[str, Any]]  # curate.tune.contract.Metric of every metric told, and its "set"
+    metrics: list[dict[str, Any]]  # curate.tuning.contract.Metric of every metric told, and its "set"
     arms: list[ArmTold]
     contrasts: list[Contrast]
     filters: list[FilterTold]  # ranked: what helps most first

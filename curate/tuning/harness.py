@@ -1,0 +1,177 @@
+"""lm-evaluation-harness: the user's own tasks as a measure, offline.
+
+A task is a YAML file of the harness (0.4.9 and later; extra ``lm-eval``) with data on this machine::
+
+    task: my_choices
+    dataset_path: json
+    dataset_kwargs: {data_files: {test: choices.jsonl}}     # relative to the YAML file
+    test_split: test
+    output_type: multiple_choice
+    doc_to_text: "{{question}}"
+    doc_to_choice: "{{choices}}"
+    doc_to_target: gold
+    metric_list: [{metric: acc}, {metric: acc_norm}]
+
+Every metric that is one number per document becomes ``task/<task>/<metric>``, paired over documents like all others.
+Contexts are put into the base's chat template, as training was. Answers are greedy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import TemplateError
+
+from curate.errors import CurateError, MissingExtra, RecipeError
+from curate.tuning.contract import Floats
+
+_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+_SEED = 1234  # of the harness's own choice of examples (few-shot)
+
+
+def count(paths: Sequence[Path], tokenizer: Any) -> dict[str, int]:
+    """Return the metrics of some tasks and how many documents each has; no model is needed.
+
+    Raises MissingExtra without the extra, and RecipeError for a file that is no task, whose data is not here, or
+    without any metric that is one number per document.
+    """
+    found = {name: values.shape[1] for name, values in evaluate(None, 1, tokenizer, 1024, paths).items()}
+    for path in paths:
+        for task in _loaded(path.resolve()):
+            if not any(name.startswith(f"task/{task}/") for name in found):
+                raise RecipeError(
+                    f"{path}: task {task} has no metric that is one number per document; allowed: such as acc, "
+                    "acc_norm, exact_match; add one to its metric_list"
+                )
+    return found
+
+
+def evaluate(model: Any, arms: int, tokenizer: Any, length: int, paths: Sequence[Path]) -> dict[str, Floats]:
+    """Return the value of every task's metrics for every document: name → [arms, documents].
+
+    Raises as :func:`count`.
+    """
+    found: dict[str, list[Any]] = {}
+    for path in paths:
+        tasks = _loaded(path.resolve())
+        with _quiet(), _state():
+            from curate.tuning.measure.lm import Asked
+
+            asked = Asked(model, arms, tokenizer, length)
+            for arm in range(arms):
+                asked.arm = arm
+                for name, values in _run(path, asked, tasks).items():
+                    found.setdefault(name, []).append(values)
+    return {name: np.array(values, np.float64) for name, values in found.items()}
+
+
+def _run(path: Path, asked: Any, tasks: dict[str, Any]) -> dict[str, list[float]]:
+    """Return one arm's values."""
+    from lm_eval import evaluator
+
+    for task in tasks.values():
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=_SEED)
+    told = {"tasks": tasks, "groups": {}, "group_map": {}}
+    try:
+        result = evaluator.evaluate(
+            asked, told, bootstrap_iters=0, apply_chat_template=True, fewshot_as_multiturn=True
+        )
+    except CurateError as error:
+        raise RecipeError(f"{path}: {error}") from None
+    except Exception as error:
+        # Of others the name alone: their words may quote a document.
+        why = error if isinstance(error, TemplateError) else type(error).__name__
+        raise _wrong(path, why) from error
+    values: dict[str, list[float]] = {}
+    for task, samples in result["samples"].items():
+        filters = list(dict.fromkeys(sample["filter"] for sample in samples))
+        for sample in sorted(samples, key=lambda sample: (filters.index(sample["filter"]), sample["doc_id"])):
+            beside = "" if sample["filter"] == filters[0] else f",{sample['filter']}"
+            for metric in sample["metrics"]:
+                if isinstance(sample[metric], (bool, int, float, np.number, np.bool_)):
+                    values.setdefault(f"task/{task}/{metric}{beside}", []).append(float(sample[metric]))
+    return values
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: Path) -> dict[str, Any]:
+    """Return the tasks of a file by name, with their data, which is read once per process."""
+    if importlib.util.find_spec("lm_eval") is None:
+        raise MissingExtra.of("lm-evaluation-harness tasks", "lm-eval")
+    with _quiet(), _state(), contextlib.chdir(path.parent):  # its data's paths are relative to the file
+        from lm_eval.tasks import TaskManager
+
+        try:
+            loaded = TaskManager(include_defaults=False).load([str(path)])
+        except Exception as error:
+            raise _wrong(path, f"{type(error).__name__}: {error}") from error
+    tasks: dict[str, Any] = loaded["tasks"]
+    return tasks
+
+
+def _wrong(path: Path, why: object) -> RecipeError:
+    first = (str(why).strip().splitlines() or [""])[0]
+    return RecipeError(
+        f"{path}: cannot be used as a task of lm-evaluation-harness: {first}; allowed: its "
+        "YAML with task, dataset_path, output_type and metric_list, and data on this machine; correct it"
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the harness and the libraries under it off the network and off the terminal, and undo that afterwards.
+
+    They read the environment when they are imported, so what is imported already is told apart.
+    """
+    before = {name: os.environ.get(name) for name in _OFFLINE}
+    os.environ.update(dict.fromkeys(_OFFLINE, "1"))
+    modules = [sys.modules.get(name) for name in ("huggingface_hub.constants", "datasets.config")]
+    held = [(module, vars(module)["HF_HUB_OFFLINE"]) for module in modules if module is not None]
+    for module, _ in held:
+        vars(module)["HF_HUB_OFFLINE"] = True
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with _no_bars():
+            yield
+    finally:
+        logging.disable(disabled)
+        for module, value in held:
+            vars(module)["HF_HUB_OFFLINE"] = value
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep progress bars of tqdm off the terminal, where a bar of our own may run."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+
+
+@contextlib.contextmanager
+def _state() -> Iterator[None]:
+    """Leave the global random numbers as they were: tasks draw examples with them."""
+    state, numbers = random.getstate(), np.random.get_state()
+    random.seed(_SEED)
+    np.random.seed(_SEED)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(numbers)
