@@ -41,13 +41,15 @@ def build(
     engine: Engine,
     work: Path,
     removed_key: bytes | None,
+    longest: int | None = None,
 ) -> Corpus:
     """Return the corpus of a release.
 
     wanted: leave-one-out, each, all, or names of arms. nbytes: UTF-8 bytes of content that one pass of ``raw`` may
-    hold. heldout: items. evals: the user's own evaluation files. work: folder for what barriers write. removed_key: of
-    an encrypted removed/. Raises RecipeError for what cannot be done as asked, IntegrityError for a release that does
-    not hold what its manifest says.
+    hold. longest: bytes of a response that a base can take; records with longer ones count for nothing. heldout: items.
+    evals: the user's own evaluation files. work: folder for what barriers write. removed_key: of an encrypted removed/.
+    Raises RecipeError for what cannot be done as asked, IntegrityError for a release that does not hold what its
+    manifest says.
     """
     tables.check(release, removed_key)
     found = filters.filters(release)
@@ -55,7 +57,7 @@ def build(
     arms = asked(wanted, found, scrubber.name if scrubber else None)
     files = tables.shards(release.path, removed_key)
     register = records.survey(release, files, engine)
-    drawn = _Drawn.of(release, register, files, engine, heldout, nbytes)
+    drawn = _Drawn.of(release, register, files, engine, heldout, nbytes, longest)
     room = work / "arms"
     try:
         judge = Judge(drawn.pool, found, engine, room, whole=not drawn.sampled)
@@ -101,10 +103,10 @@ class _Drawn:
     @classmethod
     def of(
         cls, release: Release, register: Register, files: Sequence[Shard], engine: Engine, wanted: int,
-        nbytes: int,
+        nbytes: int, longest: int | None,
     ) -> _Drawn:  # fmt: skip
         groups = pool.group(release.path, register)
-        choice = pool.choose(register, groups, heldout=wanted, nbytes=nbytes)
+        choice = pool.choose(register, groups, heldout=wanted, nbytes=nbytes, longest=longest)
         both = records.read(
             release, files, register, np.sort(np.concatenate([choice.held, choice.pool])), engine
         )

@@ -102,8 +102,9 @@ def tune(
             out_folder.clear(work, "tune")
         base, base_seconds = _opened(options.base, watch)
         watch.begin("arms", 0)
-        corpus = _corpus(release, options, work, removed_key, workers)
-        setup = _setup(options, base, len(corpus.arms))
+        length = min(base.length, LONGEST)
+        corpus = _corpus(release, options, length, work, removed_key, workers)
+        setup = _setup(options, base, length, len(corpus.arms))
         trial = prepare(corpus, base, setup, options.seeds, **_probing(release, options))
         watch.end()
         asked = replace(asked, passes="passes" in options.budgets[1:])
@@ -123,7 +124,7 @@ def plan(out: str | Path, *, removed_key: str | Path | None = None, **wanted: An
     release = _release(out)
     options = Options.of(release.path, release.manifest["recipe"].get("tune", {}), wanted)
     with tempfile.TemporaryDirectory() as scratch:
-        corpus = _corpus(release, options, Path(scratch), removed_key, None)
+        corpus = _corpus(release, options, LONGEST, Path(scratch), removed_key, None)
     return Plan(
         base=options.base,
         seeds=len(options.seeds),
@@ -223,18 +224,24 @@ def _percents(watch: Any) -> Callable[[int, int], None]:
 
 
 def _corpus(
-    release: Release, options: Options, work: Path, removed_key: str | Path | None, workers: int | None
+    release: Release,
+    options: Options,
+    length: int,
+    work: Path,
+    removed_key: str | Path | None,
+    workers: int | None,
 ) -> Corpus:
     from curate.tuning import arms
 
     key = None if removed_key is None else keys.read(None, Path(removed_key), "--removed-key")
-    nbytes = int(options.tokens * BYTES_PER_TOKEN.get(options.base, OTHER_BYTES_PER_TOKEN))
+    dense = BYTES_PER_TOKEN.get(options.base, OTHER_BYTES_PER_TOKEN)
     with LocalEngine(workers) as engine:
         return arms.build(
             release,
             wanted=options.arms,
             seeds=options.seeds,
-            nbytes=nbytes,
+            nbytes=int(options.tokens * dense),
+            longest=int(length * dense),
             heldout=options.heldout,
             evals=options.evals,
             engine=engine,
@@ -243,11 +250,10 @@ def _corpus(
         )
 
 
-def _setup(options: Options, base: Any, arms: int) -> Setup:
+def _setup(options: Options, base: Any, length: int, arms: int) -> Setup:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    length = min(base.length, LONGEST)
     return Setup(
         base=options.base,
         length=length,

@@ -21,9 +21,9 @@ from curate.tuning.contract import Ints
 from curate.tuning.records import Register
 
 LARGEST = 20
-"""A group of more than 1 / LARGEST of a sample would decide what the rest of it is: it takes its share of the release
-instead of all or nothing. And no group with more than 1 / LARGEST of the wanted items, or eight, is held out: all of
-it would be missing from training."""
+"""A group of more than 1 / LARGEST of a sample would decide what the rest of it is: such groups together take their
+share of the release, and no more than this of each. And no group with more than 1 / LARGEST of the wanted items, or
+eight, is held out: all of it would be missing from training."""
 _AS_NAMED: dict[str, Any] = {"glob": False, "hive_partitioning": False}  # a path may hold [, * or key=value
 MOST = 0.2  # of the different contents of a release that may be held out
 
@@ -136,23 +136,39 @@ class Choice:
     notes: tuple[str, ...]
 
 
-def choose(register: Register, groups: Groups, *, heldout: int, nbytes: int) -> Choice:
-    """Hold out whole groups until ``heldout`` different contents are there; of the rest, take ``nbytes`` of content."""
+def choose(
+    register: Register, groups: Groups, *, heldout: int, nbytes: int, longest: int | None = None
+) -> Choice:
+    """Hold out whole groups until ``heldout`` different contents are there; of the rest, take ``nbytes`` of content.
+
+    longest: bytes of a response; records with a longer one count for nothing.
+    """
     keys = register.keys
     names = {first: min(keys[at] for at in records) for first, records in groups.members.items()}
     notes: list[str] = []
-    held = _held(register, groups, names, heldout, notes)
+    held = _held(register, groups, names, heldout, longest, notes)
     gone = set(held)
     rest = [first for first in groups.members if first not in gone]
-    pool, sampled = _pool(register, groups, names, keys, rest, nbytes, notes)
+    pool, sampled = _pool(register, groups, names, keys, rest, nbytes, longest, notes)
     reserved = np.sort(np.concatenate([groups.members[first] for first in held] or [np.empty(0, np.int64)]))
     return Choice(reserved.astype(np.int64), pool, sampled, tuple(notes))
 
 
+def _usable(register: Register, longest: int | None) -> Any:
+    """Return which records can be trained on, and asked about [n]."""
+    trainable = register.column("trainable")
+    return trainable if longest is None else trainable & (register.column("answer") <= longest)
+
+
 def _held(
-    register: Register, groups: Groups, names: dict[int, str], wanted: int, notes: list[str]
+    register: Register,
+    groups: Groups,
+    names: dict[int, str],
+    wanted: int,
+    longest: int | None,
+    notes: list[str],
 ) -> list[int]:
-    trainable, normal = register.column("trainable"), register.column("normal")
+    trainable, normal = _usable(register, longest), register.column("normal")
     contents = len(np.unique(normal[trainable]))
     most = int(contents * MOST)
     if wanted > most:
@@ -176,30 +192,35 @@ def _held(
 
 def _pool(
     register: Register, groups: Groups, names: dict[int, str], keys: list[str], rest: list[int], nbytes: int,
-    notes: list[str],
+    longest: int | None, notes: list[str],
 ) -> tuple[Ints, bool]:  # fmt: skip
-    sizes = np.where(register.column("trainable"), register.column("bytes"), 0)
+    sizes = np.where(_usable(register, longest), register.column("bytes"), 0)
     weights = {first: int(sizes[groups.members[first]].sum()) for first in rest}
     total = sum(weights.values())
     if total <= nbytes:
         whole = [groups.members[first] for first in rest] or [np.empty(0, np.int64)]
         return np.sort(np.concatenate(whole)).astype(np.int64), False
-    large = [first for first in rest if weights[first] > nbytes // LARGEST]
-    shares = [max(1, weights[first] * nbytes // total) for first in large]
-    parts = [
-        _part(groups.members[f], sizes, most, keys, groups) for f, most in zip(large, shares, strict=True)
-    ]
-    taken = list(parts)
-    used = sum(int(sizes[part].sum()) for part in parts)
-    for first in sorted(set(rest) - set(large), key=lambda one: draw("pool", names[one])):
+    most = nbytes // LARGEST
+    order = sorted((first for first in rest if weights[first]), key=lambda one: draw("pool", names[one]))
+    large = [first for first in order if weights[first] > most]
+    taken, used = [], 0
+    wanted = nbytes * sum(weights[first] for first in large) // total  # their share of the release
+    for first in large:
+        if used >= wanted:
+            break
+        share = max(most, weights[first] * nbytes // total)
+        taken.append(_part(groups.members[first], sizes, min(share, wanted - used), keys, groups))
+        used += int(sizes[taken[-1]].sum())
+    for first in (first for first in order if weights[first] <= most):
         if used >= nbytes:
             break
         taken.append(groups.members[first])
         used += weights[first]
     if large:
         notes.append(
-            f"{len(large)} groups of duplicates are each larger than a twentieth of the sample; they stand in it with "
-            "their share of the release: records drawn by a hash, and the records that stand for them"
+            f"{len(large)} groups of duplicates are each larger than a twentieth of the sample; together they have the "
+            "share of it that they have of the release: of some of them, records drawn by a hash, and those that stand "
+            "for these"
         )
     return np.sort(np.concatenate(taken)).astype(np.int64), True
 

@@ -33,8 +33,12 @@ _CONTENT = ("text", "messages")
 
 
 def _measured(table: pa.Table) -> pa.Table:
-    """Return what the choice of records needs of each: hash of the normalised content, bytes, trainable or not."""
+    """Return what the choice of records needs of each: hash of the normalised content, bytes, trainable or not.
+
+    And ``answer``, the bytes of a conversation's last response, which is never cut; 0 of a document, which may be.
+    """
     normal, size = np.zeros(table.num_rows, np.uint64), np.zeros(table.num_rows, np.int64)
+    answer = np.zeros(table.num_rows, np.int64)
     trainable = np.zeros(table.num_rows, bool)
     for name in _CONTENT:
         if name not in table.schema.names:
@@ -49,11 +53,18 @@ def _measured(table: pa.Table) -> pa.Table:
         size[rows] = ends[offsets[1:]] - ends[offsets[:-1]]
         _, responses = record.prompts_and_responses(batch)
         trainable[rows] = [bool(response.strip()) for response in responses]
+        if name == "messages":
+            answer[rows] = [_last(turns) for turns in batch.column(name).to_pylist()]
     light = ["id", "source", "_locator", "_stage", "_reason", "_sha256"]
     found = table.select(light)
-    for key, values in (("normal", normal), ("bytes", size), ("trainable", trainable)):
+    for key, values in (("normal", normal), ("bytes", size), ("answer", answer), ("trainable", trainable)):
         found = found.append_column(key, pa.array(values))
     return found
+
+
+def _last(turns: Sequence[dict[str, Any]]) -> int:
+    said = [turn["content"] or "" for turn in turns if turn["role"] == "assistant"]
+    return len(said[-1].encode()) if said else 0
 
 
 def _surveyed(shard: Shard) -> pa.Table | None:
@@ -69,7 +80,7 @@ class Register:
 
     frame: (
         pl.DataFrame
-    )  # id source path row sha256 normal bytes trainable stage (that took it out) of_release
+    )  # id source path row sha256 normal bytes answer trainable stage (that took it out) of_release
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -104,7 +115,9 @@ def survey(release: Release, files: Sequence[Shard], engine: Engine) -> Register
     frame = frame.sort("source", "path", "row", pl.col("edited").not_(), "place")
     fate = ~pl.col("edited")
     raw = frame.group_by("source", "path", "row", maintain_order=True).agg(
-        pl.col("id", "normal", "bytes", "trainable").first(),  # of the version before the first edit
+        pl.col(
+            "id", "normal", "bytes", "answer", "trainable"
+        ).first(),  # of the version before the first edit
         pl.col("_sha256").first().alias("sha256"),
         pl.col("_stage").last().alias("stage"),
         pl.col("_reason").last().alias("reason"),

@@ -11,6 +11,11 @@ LEVEL = 0.05
 SMALL = (
     0.01  # effects below it differ between bases by more than their standard error: they need a second one
 )
+_SAID = {
+    "bpb@raw": "the loss on raw text",
+    "bpb@accepted": "the loss on accepted text",
+    "bpb@eval": "the loss on the evaluation file",
+}
 _ORDER = {"helps": 0, "unconfirmed": 1, "shift": 2, "undetected": 3, "hurts": 5}  # an unconfirmed harm: 4
 
 
@@ -145,8 +150,8 @@ def _verdict(one: Contrast, accepted: Contrast | None, family: int, seeds: int) 
     gain = one["effect"] < 0
     if accepted and accepted["effect"] < 0 and accepted["p"] * family < LEVEL and not (_found(one) and gain):
         return "shift", (
-            f"On text that the filters accept, {_change(accepted)}, but on raw text {_change(one)}: the model moved "
-            f"towards what is scored, which is no proof of quality."
+            f"{_change(accepted).capitalize()}, but {_change(one)}: the model moved towards what is scored, which is "
+            f"no proof of quality."
         )
     if not _found(one):
         return "undetected", (
@@ -183,9 +188,9 @@ def _planted(one: Contrast | None) -> Control:
     expected = "worse than full: the corruption is found"
     if one is None:
         return _control("planted", expected, "not done", None)
-    return _control(
-        "planted", expected, f"{_change(one)}, Holm's p {_p(one['holm'])}", _found(one) and one["effect"] > 0
-    )
+    passed = _found(one) and one["effect"] > 0
+    advice = "" if passed else "; too little is trained to see gross defects: raise --tokens or --seeds"
+    return _control("planted", expected, f"{_change(one)}, Holm's p {_p(one['holm'])}{advice}", passed)
 
 
 def _random_drop(one: Contrast | None) -> Control:
@@ -202,7 +207,7 @@ def _heldout(raw: Contrast | None, accepted: Contrast | None) -> Control:
     expected = "full against raw has the same sign on raw and on accepted text"
     if raw is None or accepted is None:
         return _control("heldout", expected, "not done", None)
-    found = f"on raw text {_change(raw)}; on accepted text {_change(accepted)}"
+    found = f"{_change(raw)}; {_change(accepted)}"
     sure = raw["p"] < LEVEL and accepted["p"] < LEVEL
     return _control(
         "heldout", expected, found, (raw["effect"] < 0) == (accepted["effect"] < 0) if sure else None
@@ -227,13 +232,14 @@ def _size(one: Contrast) -> float | None:
 
 
 def _change(one: Contrast) -> str:
-    """Say an effect: "bpb@raw is 2.10% lower (95% interval -2.60 to -1.60%)"."""
+    """Say an effect: "the loss on raw text is 2.10% lower (95% interval -2.60% to -1.60%)"."""
+    what = _SAID.get(one["metric"], one["metric"])
     size = _size(one)
     if size is None:
-        return f"{one['metric']} is unchanged"
+        return f"{what} is unchanged"
     low, high = one["low"] / size, one["high"] / size
     side = "lower" if one["effect"] < 0 else "higher"
-    return f"{one['metric']} is {_percent(abs(one['effect'] / size))} {side} (95% interval {low:+.2%} to {high:+.2%})"
+    return f"{what} is {_percent(abs(one['effect'] / size))} {side} (95% interval {low:+.2%} to {high:+.2%})"
 
 
 def _percent(share: float) -> str:
