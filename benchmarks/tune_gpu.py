@@ -37,7 +37,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from curate.tuning import lora, training
+from curate.tuning import lora, routes, training
 from curate.tuning.contract import Setup, Stream
 from curate.tuning.executors import peft
 
@@ -111,7 +111,7 @@ def stacked(model: Any, setup: Setup, arms: int, vocabulary: int, steps: int) ->
     }
     begun = now()
     with lora.attach(model, arms, setup, list(range(arms))) as stack:
-        path = training.route(model, setup.compiled)
+        path = routes.route(model, setup.compiled)
         training.train(stack, streams[WARM], setup, None, path)
         warmed = now()
         training.train(stack, streams[steps], setup, None, path)
@@ -187,7 +187,7 @@ def whole(name: str, model: Any, setup: Setup, until: float, compiled: bool) -> 
     }
     torch.compiler.reset()
     with lora.attach(model, arms, setup, [0] * arms) as stack:
-        path = training.route(model, setup.compiled)
+        path = routes.route(model, setup.compiled)
         begun = now()
         short = [stream(setup, SHAPES[name][5], WARM, arm) for arm in range(arms)]
         training.train(stack, short, setup, None, path)

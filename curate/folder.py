@@ -6,6 +6,7 @@ ever replaced or removed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -85,6 +86,17 @@ def check(out: Path) -> None:
         raise RecipeError(
             f"--out {out}: {form.relative_to(out)} was filled in; move it to another folder to keep it"
         )
+
+
+def check_tune(out: Path) -> None:
+    """Raise RecipeError if what a tune writes would touch something that is not ours, or a stopped take-down."""
+    if (out / "work" / JOURNAL).is_file():
+        raise RecipeError(f"{out}: a take-down was stopped half-way; run that 'curate takedown' again first")
+    if foreign := _foreign_to_tune(out):
+        raise RecipeError(
+            f"{out}: {foreign[0]} is no file of a release, and a tune replaces the folder {TUNE}; move it elsewhere"
+        )
+    documents.check(out)
 
 
 def _foreign_to_tune(out: Path) -> list[str]:
@@ -191,18 +203,31 @@ def publish(staging: Path, out: Path, parts: Iterable[str], finish: Callable[[],
     finish()
 
 
-def with_tune(manifest: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a run with what was tuned on the same release, made earlier."""
+def with_tune(manifest: dict[str, Any], earlier: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Return the manifest of a run with what was tuned on the same release, made earlier.
+
+    Only if its files are there as they were: a tune that was stopped while it replaced another's leaves others.
+    """
     tuned = earlier.get(TUNE)
     if not tuned or tuned["root"] != manifest["root"]:
         return manifest
     files = [entry for entry in earlier["outputs"] if entry["path"].startswith(f"{TUNE}/")]
+    if not all(is_whole(out / entry["path"], entry) for entry in files):
+        return manifest
     return manifests.revised(
         manifest,
         tune=tuned,
         outputs=sorted([*manifest["outputs"], *files], key=lambda entry: str(entry["path"])),
         timing={**manifest["timing"], TUNE: earlier["timing"][TUNE]},
     )
+
+
+def is_whole(path: Path, entry: Mapping[str, Any]) -> bool:
+    """Tell whether a file is there with the bytes that a manifest lists."""
+    if not path.is_file() or path.stat().st_size != entry["bytes"]:
+        return False
+    with path.open("rb") as file:
+        return bool(hashlib.file_digest(file, "sha256").hexdigest() == entry["sha256"])
 
 
 def untuned(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -109,7 +108,7 @@ def run(
             manifest = _write(checked, plans, outcome, work / "release", mapper, budget, started)
             earlier = _earlier(folder)
             manifest = answers.enter(manifest, given, earlier)
-            manifest = out_folder.with_tune(out_folder.with_lasting(folder, manifest), earlier)
+            manifest = out_folder.with_tune(out_folder.with_lasting(folder, manifest), earlier, folder)
             watch.end()
             parts = sorted({entry["path"].split("/")[0] for entry in manifest["outputs"]})
             out_folder.publish(work / "release", folder, parts, lambda: finish(folder, manifest))
@@ -280,7 +279,9 @@ def _up_to_date(
     )
     if same:
         charts.start()
-    if not same or not all(_is_whole(out / entry["path"], entry) for entry in held.manifest["outputs"]):
+    if not same or not all(
+        out_folder.is_whole(out / entry["path"], entry) for entry in held.manifest["outputs"]
+    ):
         return None
     manifest = answers.enter(held.manifest, given)
     with out_folder.working(out, fresh=False):  # takes the lock, and clears what a stopped run left
@@ -288,11 +289,3 @@ def _up_to_date(
         if manifest["root"] != held.manifest["root"]:
             manifests.save(manifest, out)
         return replace(held, manifest=manifest, reused=True)
-
-
-def _is_whole(path: Path, entry: dict[str, Any]) -> bool:
-    if not path.is_file() or path.stat().st_size != entry["bytes"]:
-        return False
-    with path.open("rb") as file:
-        digest: str = entry["sha256"]
-        return hashlib.file_digest(file, "sha256").hexdigest() == digest

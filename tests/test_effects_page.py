@@ -19,7 +19,7 @@ from curate.govern import documents, effects
 from curate.govern.datasheet import effects as datasheet
 from curate.govern.datasheet import markdown
 from curate.govern.datasheet.values import Held
-from curate.govern.effects import plots, words
+from curate.govern.effects import plots, tables, words
 from curate.govern.effects.plots import Effect
 from curate.show import tune as view
 
@@ -156,6 +156,35 @@ def test_a_gain_in_privacy_is_named_beside_a_filter_without_effect_on_the_loss(h
         one.text for one in parsed(html).all() if one.tag == "dd" and "Personal data in samples" in one.text
     )
     assert ", better" in said
+
+
+def test_what_nothing_corrects_is_called_a_hint_and_a_miss_is_no_proof(html: str) -> None:
+    by_id = {
+        one: html.split(f'<section id="{one}"')[1].split("</section>")[0]
+        for one in ("privacy", "task", "parts")
+    }
+    assert all("nothing corrects for their number" in section for section in by_id.values())
+    assert "no verdict rests on it" in html  # the bootstrap
+    assert "missed one time in five" in words.MEANINGS["undetected"]
+    assert "no effect larger" not in html
+
+
+def test_a_metric_that_never_moves_has_no_detectable_effect_and_no_power() -> None:
+    told = tune()
+    name = told["contrasts"][-1]["metric"]
+    for one in told["contrasts"]:
+        if one["metric"] == name:
+            one |= {"effect": 0.0, "low": 0.0, "high": 0.0, "mde": None, "power": None, "p": 1.0}
+    page = effects.render(manifest(told))[effects.REPORT].decode()
+    table = tables.declared(told, name)
+    assert {row[7:9] for row in table.rows} == {(words.NOTHING, words.NOTHING)}
+    assert {row[3:5] for row in table.rows} == {(words.NOTHING, words.NOTHING)}  # no interval of no width
+    assert table.caption in page
+
+
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    assert words.short(-0.0004, -0.02, 0.02, percent=False) == "0.000 ±0.020"
+    assert words.short(-0.04, -0.06, -0.02, percent=False) == "−0.040 ±0.020"
 
 
 def test_direction_follows_the_metric() -> None:

@@ -214,8 +214,9 @@ def test_a_plan_tells_the_runs_and_writes_nothing(untuned: Path) -> None:
         (["--executor", "fast"], "--executor fast: allowed: auto, stacked, pool, peft, ray"),
         (["--arms", "without_exakt"], "without_exakt"),
         (["--eval", "none.jsonl"], "none.jsonl: no such file"),
-        (["--base", "nowhere/at-all"], "nowhere/at-all"),
+        (["--base", "./nowhere"], "base './nowhere': no such folder"),
         (["--seeds", "0"], "seeds"),
+        (["--calibrate", "--seeds", "1"], "--calibrate: found 1 seed"),
     ],
 )
 def test_wrong_options_are_one_clear_error(

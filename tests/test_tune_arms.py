@@ -311,6 +311,14 @@ def test_a_sample_holds_whole_groups_within_its_budget(made: Release, tmp_path: 
     assert full.items() <= released(made.path).items()
 
 
+def test_held_out_items_know_their_group(corpus: Corpus) -> None:
+    by_record: dict[str, set[int | None]] = {}
+    for item in corpus.items:
+        by_record.setdefault(item.text.key, set()).add(item.group)
+    assert None not in set().union(*by_record.values())
+    assert all(len(groups) == 1 for groups in by_record.values())
+
+
 def test_a_huge_group_takes_only_its_share(tmp_path: Path) -> None:
     rng = random.Random(3)
     same = sentence(rng, 30)

@@ -119,7 +119,7 @@ def test_what_is_told_fits_the_schema_and_json() -> None:
     assert found["arms"][0]["curve"] == [1.0] * 32
     names = {"bpb@raw", "bpb@accepted", "gap", "exact", "train_bpb", "canary_z", "sampled_pii"}
     assert set(found["arms"][0]["metrics"]) == names == {one["name"] for one in found["metrics"]}
-    assert all(math.isfinite(one["low"] + one["high"] + one["mde"]) for one in found["contrasts"])
+    assert all(math.isfinite(one["low"] + one["high"] + (one["mde"] or 0)) for one in found["contrasts"])
 
 
 def test_holm_is_over_all_declared_contrasts_on_the_primary_metric() -> None:
@@ -137,6 +137,30 @@ def test_a_file_of_the_users_own_is_what_verdicts_rest_on() -> None:
     found = told(replace(held, items=[*own, *held.items[80:]]))
     assert found["primary"] == "bpb@eval"
     assert not any("--eval" in sentence for sentence in found["limits"])
+
+
+def test_a_tiny_file_of_the_users_own_bears_no_verdict() -> None:
+    held = study({"full": -0.05})
+    own = [replace(item, sets=frozenset({"eval"})) for item in held.items[:3]]
+    found = told(replace(held, items=[*own, *held.items[3:]]))
+    assert found["primary"] == "bpb@raw"
+    assert any("has 3 different texts, fewer than the 20" in sentence for sentence in found["limits"])
+    few = told(study({"full": -0.05}, count=12))
+    assert any("rest on 12 different texts only" in sentence for sentence in few["limits"])
+
+
+def test_runs_that_do_not_differ_tell_nothing_of_what_could_be_found() -> None:
+    held = study({})
+    found = told(held)
+    floor = [one for one in found["contrasts"] if one["metric"] == "exact"]
+    assert {(one["mde"], one["power"], one["p"]) for one in floor} == {(None, None, 1.0)}
+    level = found["arms"][0]["metrics"]["exact"]
+    assert (level["value"], level["low"], level["high"]) == (0.0, None, None)
+    same = held.values["bpb"].copy()
+    same[:] = same[:1, :1]
+    undetected = told(replace(held, values={**held.values, "bpb": same}))["filters"][0]
+    assert (undetected["verdict"], undetected["mde"]) == ("undetected", None)
+    assert "do not differ" in undetected["why"]
 
 
 def test_verdicts_follow_the_effect_with_its_sign() -> None:
@@ -172,6 +196,30 @@ def test_a_gain_on_accepted_text_alone_is_a_shift() -> None:
     assert {one["stage"]: one["verdict"] for one in told(better)["filters"]}["exact"] == "helps"
 
 
+def test_a_gain_that_raw_text_may_have_too_is_no_shift() -> None:
+    """It is significant on accepted text, and hidden by the noise of raw text: no difference between the two."""
+    moved = {"full": 0.0, "without_exact": 0.02, "without_language": 0.0, "without_pii": 0.0}
+    held = study(moved, accepted=moved)
+    loud = held.values["bpb"].copy()
+    alone = [place for place, item in enumerate(held.items) if "raw" in item.sets]
+    where = np.ix_(range(len(held.arms)), range(3), alone)
+    wild = np.random.default_rng(1).normal(0, 0.3, (len(held.arms), 1, len(alone)))
+    loud[where] += wild * held.weights["bpb"][alone]
+    items_ = [
+        replace(item, sets=item.sets - {"accepted"}) if "raw" in item.sets else item for item in held.items
+    ]
+    found = told(replace(held, items=items_, values={**held.values, "bpb": loud}))
+    exact = next(one for one in found["filters"] if one["stage"] == "exact")
+    raw, accepted = (
+        next(c for c in found["contrasts"] if (c["reference"], c["metric"]) == ("without_exact", metric))
+        for metric in ("bpb@raw", "bpb@accepted")
+    )
+    assert accepted["p"] < 0.05 / 11 < raw["p"]  # what the case is about
+    assert raw["low"] < accepted["effect"]
+    assert exact["verdict"] == "undetected"
+    assert "too little more to be called a shift" in exact["why"]
+
+
 SMALL = {"full": 0.0, "without_exact": 0.006, "without_language": 0.0, "without_pii": 0.0}
 
 
@@ -202,10 +250,13 @@ def test_a_second_training_confirms_only_what_it_agrees_with(again: float, verdi
 def test_one_seed_never_says_helps_or_hurts() -> None:
     found = told(study({"full": -0.2}, seeds=1))
     assert {one["verdict"] for one in found["filters"]} <= {"unconfirmed", "undetected"}
+    shifted = study({}, accepted={"full": -0.3}, seeds=1)
+    assert "shift" not in {one["verdict"] for one in told(shifted)["filters"]}
     assert found["noise"]["degrees"] == 0
     assert {one["passed"] for one in found["controls"]} == {None}
     assert any("one seed" in sentence for sentence in found["limits"])
     assert found["arms"][0]["metrics"]["bpb@raw"]["low"] is None
+    assert any("two seeds" in sentence for sentence in told(study({}, seeds=2))["limits"])
 
 
 def controls(found: Mapping[str, Any]) -> dict[str, bool | None]:
@@ -219,7 +270,7 @@ def test_controls_pass_when_the_known_comes_out_right() -> None:
     }  # fmt: skip
     both = dict.fromkeys(("full", "planted"), -0.1)
     assert controls(told(study(both, accepted=both)))["heldout"] is True
-    assert controls(told(study({"full": 0.1}, accepted={"full": -0.4})))["heldout"] is False
+    assert controls(told(study({"full": 0.1}, accepted={"full": -0.4})))["heldout"] is None
 
 
 def test_controls_fail_when_the_known_comes_out_wrong() -> None:
@@ -229,6 +280,8 @@ def test_controls_fail_when_the_known_comes_out_wrong() -> None:
     assert sum("read no verdict" in sentence for sentence in found["limits"]) == 2
     bad = {"relabelled": 200, "false_positives": 30, "rate": 0.15, "low": 0.1, "high": 0.2}
     assert controls(told(study({}), calibration=bad))["calibration"] is False
+    doubtful = {**bad, "false_positives": 13, "rate": 0.065, "low": 0.035, "high": 0.11}
+    assert controls(told(study({}), calibration=doubtful))["calibration"] is None
 
 
 def test_a_random_drop_may_cost_something_and_says_so() -> None:
@@ -285,6 +338,13 @@ def test_items_of_the_same_content_are_one_piece_of_evidence() -> None:
         replace(item, text=replace(item.text, turns=held.items[0].text.turns)) for item in held.items[:20]
     ]
     assert replace(held, items=[*copies, *held.items[20:]]).panels["bpb@raw"][0].units == 21
+
+
+def test_near_copies_are_one_piece_of_evidence_and_make_no_large_part() -> None:
+    held = study({"full": -0.05}, count=60)
+    grouped = replace(held, items=[replace(item, group=place % 15) for place, item in enumerate(held.items)])
+    assert grouped.panels["bpb@raw"][0].units == 15
+    assert told(grouped)["groups"] == []
 
 
 def null_study(seed: int, spread: Floats | float = 1.0) -> Study:

@@ -92,6 +92,9 @@ def test_only_a_large_base_is_asked_to_follow_instructions() -> None:
     assert "follows" not in weights(bench(given))
     asked = bench(given, of=base(parameters=200_000_000))
     assert asked.probes.notes == ("1 instructions cannot be checked: unknown, or with faulty kwargs",)
+    item = Item(Text("e", (Turn("user", "Say a river. " * 99),), "eval"), frozenset({"eval"}), extra)
+    (long,) = bench(corpus(items=(*corpus().items, item)), of=base(parameters=200_000_000)).probes.checked.ids
+    assert len(long) == 96 - 48  # of a row of 96: an answer has room behind it
     found = measure(stack(5, 6), 2, asked, [0, 0])
     assert weights(asked)["follows"].tolist() == [2]
     assert {each["follows"].tolist()[0] for each in found} <= {0.0, 1.0}  # nobody says 10,000 words

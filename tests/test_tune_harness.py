@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import random
 from pathlib import Path
@@ -21,6 +23,7 @@ from tunes import bench, corpus, stack, tokenizer
 from curate.errors import MissingExtra, RecipeError
 from curate.tuning import harness
 from curate.tuning.measure import measure, weights
+from curate.tuning.measure.lm import Asked
 
 COMMON = """\
 task: {task}
@@ -89,6 +92,19 @@ def _loss(model: Any, question: str, answer: str) -> float:
     return slow.continued(model, prompt, tokenizer()(answer, add_special_tokens=False)["input_ids"])
 
 
+def test_answers_end_where_turns_end_and_prompts_tell_no_day(tmp_path: Path) -> None:
+    dated = copy.copy(tokenizer())
+    dated.chat_template = "{{ strftime_now('%d %b %Y') }}" + dated.chat_template
+    asked = Asked(stack(5), 1, dated, 96)
+    prompt = asked.apply_chat_template([{"role": "user", "content": "river"}])
+    assert prompt.startswith("26 Jul 2024")
+    told = json.dumps({"max_gen_toks": 8})
+    first = dated(asked._generate([(prompt, told)])[0][0], add_special_tokens=False)["input_ids"]
+    ending = Asked(stack(5), 1, dated, 96, frozenset({first[2]}))
+    said = ending._generate([(prompt, told)])[0][0]
+    assert dated(said, add_special_tokens=False)["input_ids"] == first[: first.index(first[2])]
+
+
 def test_tasks_are_metrics_with_weights(tmp_path: Path) -> None:
     picks, rows = _picks(tmp_path)
     prompt = f"<bos><|user|>{rows[0]['question']}<|assistant|>"
@@ -104,6 +120,20 @@ def test_tasks_are_metrics_with_weights(tmp_path: Path) -> None:
     weighed = weights(asked)
     assert {name: len(values) for name, values in found.items()} == {k: len(v) for k, v in weighed.items()}
     assert weighed["task/picks/acc"].tolist() == [1] * 7
+
+
+def test_a_task_says_which_side_of_its_metrics_is_better(tmp_path: Path) -> None:
+    picks, rows = _picks(tmp_path)
+    wrong = CHOICES.replace("task: picks", "task: errs").replace(
+        "metric: acc}", "metric: acc, higher_is_better: false}"
+    )
+    paths = (picks, _write(tmp_path, "errs", wrong, rows))
+    (tmp_path / "errs.jsonl").rename(tmp_path / "picks.jsonl")
+    names = harness.count(paths, tokenizer())
+    found = {one.name: one.better for one in harness.metrics(paths, names)}
+    assert found["task/picks/acc"] == "higher"
+    assert found["task/errs/acc"] == "lower"
+    assert set(found) == set(names)
 
 
 def test_the_process_is_left_as_it_was(tmp_path: Path) -> None:

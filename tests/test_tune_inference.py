@@ -67,6 +67,23 @@ def test_intervals_cover_the_truth_whatever_is_noisy(shape: dict[str, float]) ->
     assert family < 0.08  # 5 % and three standard errors of 400 trials
 
 
+@pytest.mark.parametrize("heavy", [50.0, 1.0])
+def test_a_giant_item_does_not_break_the_family_level(heavy: float) -> None:
+    """Few items of very unequal size: what one of them says is not what their number promises."""
+    generator = np.random.default_rng(11)
+    families, missed = 0, []
+    for _ in range(300):
+        weights = np.ones(20) if heavy > 1 else np.exp(generator.normal(0, 1.5, 20))
+        weights[0] *= heavy
+        noise = generator.normal(0, 0.03, (9, 1, 20)) + generator.normal(0, 0.02, (9, 3, 20))
+        panel = Panel((Part((1 + noise) * weights, weights),))
+        found = [inference.compare(panel, arm, 0) for arm in range(1, 9)]
+        missed += [not one.low <= 0 <= one.high for one in found]
+        families += min(inference.holm([one.p for one in found])) < 0.05
+    assert np.mean(missed) < 0.08
+    assert families / 300 < 0.08
+
+
 def test_arms_of_unequal_noise_do_not_break_the_family_level() -> None:
     scale = np.array([1, 1, 1, 1, 1, 1, 2, 3.0])
     _, family = errors(400, 2, unit=0.0, both=1e-6, scale=scale)
@@ -155,7 +172,8 @@ def test_one_seed_tells_of_units_alone() -> None:
     panel = drawn(np.random.default_rng(7), seeds=1, run=0.0, both=0.0)
     found = inference.compare(panel, 1, 0)
     [part] = panel.parts
-    assert found.degrees == pytest.approx(part.units - 1)
+    assert found.degrees == pytest.approx(part.freedom)
+    assert Part(part.values, np.ones(part.units)).freedom == pytest.approx(part.units - 1)
     paired = Part(part.values[[1]] - part.values[[0]], part.weights)
     assert found.se == pytest.approx(math.sqrt(inference.unit_variance(paired)[0]))
     assert inference.level_of(panel, 0)[1:] == (None, None)

@@ -17,17 +17,21 @@ from peft import PeftModel  # noqa: E402
 from reference import lora as twin  # noqa: E402
 from transformers import AutoModelForCausalLM as Auto  # noqa: E402
 from transformers import (  # noqa: E402
+    BloomConfig,
     Gemma2Config,
     GPT2Config,
+    Lfm2Config,
     LlamaConfig,
+    Mamba2Config,
     MistralConfig,
     MixtralConfig,
+    OPTConfig,
     Qwen3Config,
     set_seed,
 )
 
 from curate.errors import RecipeError, StageError  # noqa: E402
-from curate.tuning import adapters, lora, training  # noqa: E402
+from curate.tuning import adapters, lora, routes, training  # noqa: E402
 from curate.tuning.contract import Setup, Stream  # noqa: E402
 
 # PEFT's own use of what transformers is about to rename.
@@ -154,11 +158,49 @@ def test_a_text_sees_nothing_of_its_neighbours() -> None:
     begin = int(np.flatnonzero(one.positions[0, 0] == 0)[1])
     other.ids[0, 0, :begin] = 3  # another first text
     held = model()
-    path = training.route(held)
+    path = routes.route(held)
     nats = [training.losses(path, next(training.batches([s], "cpu")))[1] for s in (one, other)]
     learnt = int((one.labels[0, 0, :begin] >= 0).sum())
     assert torch.equal(nats[0][learnt:], nats[1][learnt:])
     assert not torch.equal(nats[0][:learnt], nats[1][:learnt])
+
+
+WIDE = {name: SMALL[name] for name in ("hidden_size", "vocab_size", "pad_token_id", "bos_token_id")}
+
+
+@pytest.mark.parametrize(
+    ("config", "apart"),
+    [
+        (LLAMA, False),
+        (OPTConfig(**WIDE, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4, word_embed_proj_dim=32), False),
+        (BloomConfig(**WIDE, n_layer=2, n_head=4), True),  # ALiBi: reads no positions
+        (Lfm2Config(**SMALL, layer_types=["conv", "full_attention"]), True),  # carries a state along
+    ],
+    ids=lambda given: getattr(given, "model_type", None),
+)  # fmt: skip
+def test_packed_texts_have_the_losses_that_transformers_gives_them_alone(config: Any, apart: bool) -> None:
+    held = model(config, torch.float64)
+    streams = [stream(arm, 1) for arm in range(3)]
+    expected = []
+    for each in streams:
+        for row in zip(each.ids[0], each.labels[0], each.positions[0], strict=True):
+            cuts = np.flatnonzero(row[2] == 0)[1:]
+            for ids, labels in zip(
+                *(np.split(torch.from_numpy(part).long(), cuts) for part in row[:2]), strict=True
+            ):
+                if (count := int((labels[1:] >= 0).sum())) > 0:
+                    expected.append(count * held(input_ids=ids[None], labels=labels[None]).loss.item())
+    with lora.attach(held, 3, SETUP, [0, 1, 2]) as stack:
+        path = routes.route(stack.model)
+        assert path.apart == apart
+        _, nats = training.losses(path, next(training.batches(streams, "cpu", path.apart)))
+    assert np.isclose(float(nats.sum()), sum(expected), rtol=1e-6)  # transformers sums in float32
+
+
+def test_a_base_that_keeps_no_keys_and_values_is_one_clear_error() -> None:
+    held = model(Mamba2Config(**WIDE, num_hidden_layers=2, state_size=4, head_dim=8, num_heads=8, n_groups=1))
+    with pytest.raises(RecipeError, match="mamba2 keeps no keys and values"):
+        routes.route(held)
 
 
 def test_bfloat16_keeps_adapters_in_float32() -> None:

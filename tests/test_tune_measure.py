@@ -45,6 +45,32 @@ def test_losses_equal_those_of_one_text_at_a_time(asked: Any) -> None:
     assert found["train_bpb"][4] == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_base_that_carries_a_state_along_is_asked_whole_texts() -> None:
+    from transformers import AutoModelForCausalLM, Lfm2Config
+
+    from curate.tuning.measure.asked import Questions
+    from curate.tuning.measure.comparing import compare
+
+    torch.manual_seed(0)
+    shape = Lfm2Config(
+        vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, layer_types=["conv", "full_attention"],
+    )  # fmt: skip
+    held = AutoModelForCausalLM.from_config(shape).double().eval()
+    rng = np.random.default_rng(0)
+    prompts = tuple(rng.integers(5, 400, size).astype(np.int32) for size in (3, 9))
+    answers = tuple(tuple(rng.integers(5, 400, size).astype(np.int32) for size in (1, 4)) for _ in prompts)
+    for prompt, each, found in zip(
+        prompts, answers, compare(held, 1, Questions(prompts, answers)), strict=True
+    ):
+        for at, said in enumerate(each):
+            ids = torch.from_numpy(np.concatenate([prompt, said])).long()[None]
+            labels = ids.clone()
+            labels[:, : len(prompt)] = -100
+            alone = held(input_ids=ids, labels=labels).loss.item() * len(said)
+            assert np.isclose(found.nats[0, at], alone, rtol=1e-5)  # summed in float32
+
+
 def test_an_exact_match_is_seen() -> None:
     model = stack(1)
     prompt = np.array([1, 3, 40, 41, 4], np.int32)

@@ -99,6 +99,7 @@ class _Drawn:
     sampled: bool
     kept_out: int
     notes: list[str]
+    groups: Ints  # of every record of the register: near copies of one another share one
 
     @classmethod
     def of(
@@ -122,7 +123,7 @@ class _Drawn:
                 "larger release"
             )
         kept_out = sum(at not in left for at in numbers)
-        return cls(held, rest.only(left), choice.sampled, kept_out, list(choice.notes))
+        return cls(held, rest.only(left), choice.sampled, kept_out, list(choice.notes), groups.of)
 
 
 def _full(
@@ -266,7 +267,7 @@ def _items(
             versions.append((one.final, "accepted"))
         for content, name in versions:
             text = Text(keys[one.number], turns(content), source, category(columns), one.language)
-            found.append(Item(text, frozenset({name})))
+            found.append(Item(text, frozenset({name}), group=int(drawn.groups[one.number])))
     order = {key: at for at, key in enumerate(keys)}
     found.sort(key=lambda item: (order[item.text.key], "accepted" in item.sets))
     return clean([*merged(found), *given], texts.real)

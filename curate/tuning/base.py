@@ -56,6 +56,7 @@ class Base:
     quantized: bool = False  # its adapters are trained by PEFT
     commit: str | None = None  # of a hub model
     trained_on: dict[str, Any] | None = None  # of tiny
+    vocabulary: int = 0  # tokens that the model has embeddings of; 0 where its configuration does not say
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -188,6 +189,7 @@ def _read(
         quantized=getattr(config, "quantization_config", None) is not None,
         commit=commit,
         trained_on=trained_on,
+        vocabulary=int(getattr(text, "vocab_size", None) or 0),
     )
 
 

@@ -49,6 +49,9 @@ class Item:
     extra: Mapping[str, Any] = field(
         default_factory=dict
     )  # of an eval file: choices, gold, instruction_id_list …
+    group: int | None = (
+        None  # items of one group are near copies of one another: together one piece of evidence
+    )
 
 
 @dataclass(frozen=True, slots=True)

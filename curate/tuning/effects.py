@@ -18,9 +18,8 @@ from curate.govern.effects.schema import ArmTold, Contrast, Estimate, Group
 from curate.tuning import inference, verdicts
 from curate.tuning.contract import Arm, Floats, Metric
 from curate.tuning.inference import Panel
-from curate.tuning.study import Declared, Study, check, declared
+from curate.tuning.study import LEAST, Declared, Study, check, declared
 
-LEAST_GROUP = 20  # items; below it a group's interval says nothing
 ONE_PERCENT = 0.01  # the effect that a contrast's power is told for
 CURVE = 32  # points
 
@@ -109,7 +108,7 @@ def noise(study: Study) -> dict[str, float]:
 def _judged(study: Study, told: dict[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     seeds = len(study.seeds)
     filters = verdicts.filters(told["contrasts"], study.primary, study.cpu, seeds)
-    limits = verdicts.limits(base, study.primary, seeds, told["noise"], told["controls"])
+    limits = verdicts.limits(base, study.primary, seeds, told["noise"], told["controls"], study.texts)
     return {**told, "filters": filters, "limits": limits}
 
 
@@ -154,8 +153,8 @@ def _contrast(
         boot_high=high,
         p=found.p,
         holm=None,
-        mde=inference.detectable(found.se, found.degrees, among) / size,
-        power=inference.power(looked, found.se, found.degrees, among),
+        mde=inference.detectable(found.se, found.degrees, among) / size if found.se else None,
+        power=inference.power(looked, found.se, found.degrees, among) if found.se and looked else None,
     )
 
 
@@ -191,7 +190,7 @@ def _groups(study: Study, compared: Sequence[Contrast]) -> list[Group]:
             weights = study.weights["bpb"] * np.array([one == name for one in names])
             items = int((weights > 0).sum())
             part = inference.part(study.values["bpb"], weights, study.clusters)
-            if items < LEAST_GROUP or part is None:
+            if part is None or part.units < LEAST:
                 continue
             for one in asked:
                 arm, reference = study.places[one["arm"]], study.places[one["reference"]]

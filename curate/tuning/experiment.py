@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from curate import folder as out_folder
 from curate import keys
 from curate.engine.local import LocalEngine
-from curate.errors import IntegrityError, MissingExtra
+from curate.errors import IntegrityError, MissingExtra, RecipeError
 from curate.govern import manifest as manifests
 from curate.release import Release, finish, load
 from curate.tuning.contract import Corpus, Setup
@@ -97,7 +97,13 @@ def tune(
     watch = watch or Watch()
     release = _release(out)
     options = Options.of(release.path, release.manifest["recipe"].get("tune", {}), wanted)
+    if calibrate and len(options.seeds) < 2:
+        raise RecipeError(
+            "--calibrate: found 1 seed, which tells nothing of the noise of training; allowed: 2 and more (--seeds)"
+        )
+    out_folder.check_tune(release.path)
     with out_folder.working(release.path, fresh=False) as work:
+        _unchanged(release)
         if fresh:
             out_folder.clear(work, "tune")
         base, base_seconds = _opened(options.base, watch)
@@ -115,6 +121,8 @@ def tune(
         manifest = manifests.revised(
             release.manifest, tune=told, timing={**release.manifest["timing"], out_folder.TUNE: timing}
         )
+        out_folder.check_tune(release.path)
+        _unchanged(release)
         out_folder.place_tune(staging, release.path, manifest, lambda held: finish(release.path, held))
     return Tuned(release.path, told, timing)
 
@@ -190,6 +198,14 @@ def _release(out: str | Path) -> Release:
             f"{release.manifest.get('root')}, its content hashes to {found}; nothing is tuned from it"
         )
     return replace(release, manifest=out_folder.untuned(release.manifest))
+
+
+def _unchanged(release: Release) -> None:
+    """Raise IntegrityError if the release is not the one that was opened: an audit or a run entered it since."""
+    if _release(release.path).manifest["root"] != release.manifest["root"]:
+        raise IntegrityError(
+            f"{release.path}: was changed while it was measured; tune it again: runs that are done and hold are kept"
+        )
 
 
 def _opened(name: str, watch: Any) -> tuple[Any, float]:

@@ -24,7 +24,7 @@ import logging
 import os
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ import numpy as np
 from jinja2 import TemplateError
 
 from curate.errors import CurateError, MissingExtra, RecipeError
-from curate.tuning.contract import Floats
+from curate.tuning.contract import Floats, Metric
 
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 _SEED = 1234  # of the harness's own choice of examples (few-shot)
@@ -56,9 +56,33 @@ def count(paths: Sequence[Path], tokenizer: Any) -> dict[str, int]:
     return found
 
 
-def evaluate(model: Any, arms: int, tokenizer: Any, length: int, paths: Sequence[Path]) -> dict[str, Floats]:
+def metrics(paths: Sequence[Path], names: Collection[str]) -> list[Metric]:
+    """Return what tasks say of their metrics, of those named ``task/<task>/<metric>``: which side is better."""
+    found = []
+    for path in paths:
+        for task, held in _loaded(path.resolve()).items():
+            higher = held.higher_is_better()
+            for name in sorted(one for one in names if one.startswith(f"task/{task}/")):
+                metric = name.removeprefix(f"task/{task}/").partition(",")[0]
+                # Of one document perplexity is told as its log-likelihood, of which more is better.
+                rises = higher.get(metric, True) or metric == "perplexity"
+                found.append(
+                    Metric(name, name.removeprefix("task/"), "", "higher" if rises else "lower", "task")
+                )
+    return found
+
+
+def evaluate(
+    model: Any,
+    arms: int,
+    tokenizer: Any,
+    length: int,
+    paths: Sequence[Path],
+    stops: frozenset[int] = frozenset(),
+) -> dict[str, Floats]:
     """Return the value of every task's metrics for every document: name → [arms, documents].
 
+    stops: tokens that end an answer, beside the one that ends a text.
     Raises as :func:`count`.
     """
     found: dict[str, list[Any]] = {}
@@ -67,7 +91,7 @@ def evaluate(model: Any, arms: int, tokenizer: Any, length: int, paths: Sequence
         with _quiet(), _state():
             from curate.tuning.measure.lm import Asked
 
-            asked = Asked(model, arms, tokenizer, length)
+            asked = Asked(model, arms, tokenizer, length, stops)
             for arm in range(arms):
                 asked.arm = arm
                 for name, values in _run(path, asked, tasks).items():

@@ -39,6 +39,7 @@ from curate.tuning.contract import DOCUMENT, Ints, Item, Text, Turn
 WORDS = 8  # of a passage
 SHARE = 0.7  # of a response's passages, from which it counts as known
 CATEGORIES = ("category", "task", "type", "task_type")  # columns that may tell a task's category
+LABEL = 80  # characters; a longer value is no label but content, and labels are told in the release
 FEW = 10  # groups that may leave training for one held-out item
 _OWN = frozenset({"id", "source", "license", "url", "author", "created", "text", "messages", "language"})
 
@@ -223,9 +224,10 @@ def turns(content: Any) -> tuple[Turn, ...]:
 
 
 def category(columns: Mapping[str, Any]) -> str | None:
-    """Return a record's task category, where a column tells one."""
+    """Return a record's task category, where a column tells one: a label of one line, not an instruction or text."""
     for name in CATEGORIES:
-        if isinstance(value := columns.get(name), str) and value:
+        value = columns.get(name)
+        if isinstance(value, str) and value.strip() and len(value) <= LABEL and value.isprintable():
             return value
     return None
 

@@ -61,6 +61,16 @@ class Part:
         """Return the number of units."""
         return len(self.weights)
 
+    @property
+    def freedom(self) -> float:
+        """Return the degrees of freedom of a variance between units: n - 1, or fewer where some weigh far more.
+
+        By Satterthwaite of the sum of squared deviations, each weighed by its share of the ratio (Bell & McCaffrey
+        2002, Survey Methodology 28:169-181, without the covariances of the residuals).
+        """
+        squares = (self.weights / self.weights.sum()) ** 2
+        return float(squares.sum() ** 2 / (squares**2).sum()) * (1 - 1 / self.units)
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -148,8 +158,9 @@ def unit_variance(difference: Part) -> tuple[float, float]:
     """Return two variances of a ratio's mean over seeds: between units, and of unit x seed.
 
     ``difference`` holds one row: the paired differences [1, S, n], or an arm's values. Of a ratio each unit counts
-    by its deviation y - ratio * weight (linearisation: Cochran, Sampling Techniques, 1977, eq. 6.13). Both are 0
-    where there is one unit, the second also where there is one seed.
+    by its deviation y - ratio * weight (linearisation: Cochran, Sampling Techniques, 1977, eq. 6.13), stretched as a
+    heavy unit draws the ratio to itself (HC2: MacKinnon & White 1985, J. Econometrics 29:305-325; n / (n - 1) where
+    all weigh the same). Both are 0 where there is one unit, the second also where there is one seed.
     """
     values, weights, units = difference.values[0], difference.weights, difference.units
     seeds, total = len(values), weights.sum()
@@ -157,11 +168,11 @@ def unit_variance(difference: Part) -> tuple[float, float]:
         return 0.0, 0.0
     apart = values - difference.runs[0][:, None] * weights  # [S, n], each seed sums to 0
     mean = apart.mean(0)
-    scale = units / (units - 1) / total**2
-    between = scale * float((mean**2).sum())
+    scale = 1 / (1 - weights / total) / total**2
+    between = float((scale * mean**2).sum())
     if seeds < 2:
         return between, 0.0
-    crossed = scale * float(((apart - mean) ** 2).sum()) / (seeds * (seeds - 1))
+    crossed = float((scale * (apart - mean) ** 2).sum()) / (seeds * (seeds - 1))
     return between, crossed
 
 
@@ -169,7 +180,7 @@ def compare(panel: Panel, arm: int, reference: int, level: float = LEVEL) -> Dif
     """Return the difference of two arms with its interval of ``1 - level`` and p-value (Student's t).
 
     Degrees of freedom by Satterthwaite (1946) from those of the two variances. With one seed, or no residual, only
-    units are random: the interval is that of *these runs* and says nothing of others (``degrees`` is n - 1).
+    units are random: the interval is that of *these runs* and says nothing of others.
     Where nothing varies the p-value is 1 if the arms are equal, else the sign test's over units (2 / 2^n): a
     metric at its floor in every run is no proof of anything, nor an error.
     """
@@ -178,7 +189,7 @@ def compare(panel: Panel, arm: int, reference: int, level: float = LEVEL) -> Dif
     for held in panel.parts:
         paired = Part(held.values[[arm]] - held.values[[reference]], held.weights)
         apart, both = unit_variance(paired)
-        between, crossed, freedom = between + apart, crossed + both, freedom + held.units - 1
+        between, crossed, freedom = between + apart, crossed + both, freedom + held.freedom
     spread, degrees = run_variance(panel.runs, arm, reference)
     units = max(0.0, between - crossed)
     variance = spread + units
@@ -199,7 +210,7 @@ def level_of(panel: Panel, arm: int) -> tuple[float, float | None, float | None]
     """Return an arm's value, a mean over seeds, and its 95 % interval over seeds and units.
 
     The variance over seeds is the mean of the arms' own; as arms share seeds it has S - 1 degrees, not A (S - 1).
-    No interval with one seed.
+    No interval with one seed, nor where nothing varies: that no answer of 64 had it says little of the next.
     """
     seeds = panel.runs.shape[1]
     value = float(panel.runs[arm].mean())
@@ -213,8 +224,8 @@ def level_of(panel: Panel, arm: int) -> tuple[float, float | None, float | None]
         )
     )
     if not spread + units:
-        return value, value, value
-    freedom = max(sum(held.units - 1 for held in panel.parts), 1)
+        return value, None, None
+    freedom = max(sum(held.freedom for held in panel.parts), 1.0)
     degrees = (spread + units) ** 2 / (spread**2 / (seeds - 1) + units**2 / freedom)
     reach = float(special.stdtrit(degrees, 1 - LEVEL / 2)) * math.sqrt(spread + units)
     return value, value - reach, value + reach

@@ -2,7 +2,8 @@
 
 ::
 
-    losses.parquet        arm seed item sets source category language bits bytes: every held-out response's loss
+    losses.parquet        arm seed item sets source category language bits bytes: every held-out response's loss;
+                          a category of fewer than FEWEST items is left out
     adapters/<arm>/       the first seed's LoRA adapter, in PEFT's format
     base/                 the tiny base, which the adapters sit on; a base from the hub or of a path is only named
 
@@ -13,6 +14,8 @@ on what it erases are named in its impact report.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from curate.tuning.contract import Run
 from curate.tuning.trial import Trial, Values
 
 LOSSES, ADAPTERS, BASE = "losses.parquet", "adapters", "base"
+FEWEST = 5  # items of a category that is told
 
 
 def stage(trial: Trial, values: Values, folder: Path) -> list[dict[str, Any]]:
@@ -44,6 +48,12 @@ def stage(trial: Trial, values: Values, folder: Path) -> list[dict[str, Any]]:
     return told
 
 
+def _labels(given: Sequence[str | None]) -> list[str | None]:
+    """Return categories without those of fewer than FEWEST items: those may be a record's own text."""
+    counts = Counter(given)
+    return [name if counts[name] >= FEWEST else None for name in given]
+
+
 def losses(trial: Trial, values: Values) -> pa.Table:
     """Return the loss of every item in every run: [arms x seeds x items] rows, bits and bytes of its responses."""
     arms, seeds = [arm.name for arm in trial.bench.arms], trial.bench.seeds
@@ -54,7 +64,7 @@ def losses(trial: Trial, values: Values) -> pa.Table:
         "item": pa.array(np.arange(n), pa.int32()),
         "sets": pa.array([sorted(item.sets) for item in items], pa.list_(pa.string())),
         "source": pa.array([item.text.source for item in items], pa.string()),
-        "category": pa.array([item.text.category for item in items], pa.string()),
+        "category": pa.array(_labels([item.text.category for item in items]), pa.string()),
         "language": pa.array([item.text.language for item in items], pa.string()),
     }
     places = pa.array(np.tile(np.arange(n), len(runs)))

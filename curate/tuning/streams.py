@@ -171,3 +171,27 @@ def _laid(train: Encoded, usable: Ints, drawn: Ints, packed: _Packed, count: int
         tokens,
         tokens / int(train.lengths[usable].sum()),
     )
+
+
+def alone(
+    ids: npt.NDArray[np.int32], labels: npt.NDArray[np.int32], positions: npt.NDArray[np.int32], arms: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return packed rows [arms * rows, length] with each text in a row of its own, as many rows for every arm.
+
+    What nothing is learnt of is left out: padding.
+    """
+    place = positions.ravel()
+    text = np.cumsum(place == 0) - 1
+    arm = np.flatnonzero(place == 0) // (ids.size // arms)
+    learnt = np.bincount(text, labels.ravel() != UNLEARNT) > 0
+    counts = np.bincount(arm[learnt], minlength=arms)
+    most = max(1, int(counts.max()))
+    row = np.full(len(arm), -1)
+    row[learnt] = arm[learnt] * most + np.arange(learnt.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = row[text] >= 0
+    longest = int(place[kept].max(initial=1)) + 1
+    put = row[text[kept]] * longest + place[kept]
+    laid = [np.full((arms * most, longest), empty, np.int32) for empty in (0, UNLEARNT)]
+    for into, given in zip(laid, (ids, labels), strict=True):
+        into.ravel()[put] = given.ravel()[kept]
+    return laid[0], laid[1], np.tile(np.arange(longest, dtype=np.int32), (arms * most, 1))

@@ -17,6 +17,7 @@ from curate.tuning.inference import Panel
 Question: TypeAlias = Literal["alone", "removed", "whole", "size", "control", "privacy"]
 
 PRIMARY = ("bpb@eval", "bpb@raw")  # the first that there is: the user's own text says best what is wanted
+LEAST = 20  # independent texts; of fewer, an interval speaks of these rather than of others of their kind
 SETS = ("raw", "accepted", "eval")
 BY_ITEM = ("bpb", "exact")  # metrics of the held-out items; the second is told of the primary set
 GAP = Metric(
@@ -55,9 +56,10 @@ class Study:
 
     @cached_property
     def clusters(self) -> Ints:
-        """Return a number per item, the same for items of the same content: they are no independent evidence."""
+        """Return a number per item, the same for items of one group or content: they are no independent evidence."""
         numbers: dict[Any, int] = {}
-        return np.array([numbers.setdefault(item.text.turns, len(numbers)) for item in self.items], np.int64)
+        names = [item.text.turns if item.group is None else item.group for item in self.items]
+        return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
 
     @cached_property
     def panels(self) -> dict[str, tuple[Panel, Metric, str | None]]:
@@ -66,11 +68,16 @@ class Study:
 
     @cached_property
     def primary(self) -> str:
-        """Return the metric that verdicts rest on."""
-        found = next((name for name in PRIMARY if name in self.panels), None)
-        if found is None:
+        """Return the metric that verdicts rest on: the first of PRIMARY over enough texts, else that over most."""
+        texts = self.texts
+        if not texts:
             raise CurateError("no held-out item of the raw records, nor of a file of yours, was scored")
-        return found
+        return next((name for name in texts if texts[name] >= LEAST), max(texts, key=texts.__getitem__))
+
+    @property
+    def texts(self) -> dict[str, int]:
+        """Return over how many independent texts each metric is that verdicts may rest on."""
+        return {name: self.panels[name][0].units for name in PRIMARY if name in self.panels}
 
 
 def declared(arms: Sequence[Arm]) -> list[Declared]:
@@ -108,7 +115,6 @@ def _panels(study: Study) -> Iterator[tuple[str, tuple[Panel, Metric, str | None
     scored = next((name for name in ("eval", "raw") if masks[name].any()), "raw")
     parts = {}
     for name, values in study.values.items():
-        # A task of lm-evaluation-harness is known by its name alone.
         metric = known.get(name) or Metric(name, name.removeprefix("task/"), "", "higher", "task")
         weights = np.asarray(study.weights[name], float)
         sets = SETS if name == "bpb" else (scored,) if name in BY_ITEM else (None,)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from curate.tuning import effects
+from curate.tuning.contract import Metric
 from curate.tuning.measure import METRICS, weights
 from curate.tuning.options import Asked
 from curate.tuning.study import Study
@@ -23,12 +24,21 @@ def study(trial: Trial, values: Values) -> Study:
         seeds=trial.bench.seeds,
         values=values.metrics,
         weights=weights(trial.bench),
-        metrics=METRICS,
+        metrics=(*METRICS, *_of_tasks(trial)),
         items=trial.corpus.items,
         curves=values.curves,
         tokens=values.tokens,
         epochs=values.epochs,
     )
+
+
+def _of_tasks(trial: Trial) -> list[Metric]:
+    probes = trial.bench.probes
+    if not probes.tasks:
+        return []
+    from curate.tuning import harness
+
+    return harness.metrics(probes.tasks, probes.asked)
 
 
 def with_passes(told: Mapping[str, Any], other: Study) -> dict[str, Any]:

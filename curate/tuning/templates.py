@@ -40,14 +40,18 @@ class Rendered(NamedTuple):
     nbytes: tuple[int, ...]  # UTF-8 bytes of each, one more where the end of its turn is learnt
 
 
+def dated(template: str) -> str:
+    """Return a template that writes one day, whatever day it is."""
+    return _DAY + template if "strftime_now" in template else template
+
+
 class Template:
     """A tokenizer's chat template."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.specials: Specials = specials(tokenizer)
-        own = tokenizer.get_chat_template()
-        self._text = _DAY + own if "strftime_now" in own else own
+        self._text = dated(tokenizer.get_chat_template())
         self._known: dict[tuple[str, ...], tuple[int, tuple[str, ...]]] = {}
 
     def render(self, conversations: Sequence[Turns]) -> list[Rendered]:

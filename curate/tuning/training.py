@@ -1,6 +1,6 @@
 """Training on streams of packed rows: what a step reads, the loss of each arm, AdamW for all arms at once.
 
-A row holds several texts; a token sees its own text alone, by a mask made from the positions. Only the places whose
+A row holds several texts; a token sees its own text alone (:mod:`curate.tuning.routes`). Only the places whose
 next token is learnt reach the output head, some thousands at a time, so that the logits of a whole batch never
 exist. Dropout is off: the model stays in evaluation mode.
 """
@@ -17,12 +17,17 @@ import torch
 from torch.nn import functional
 
 from curate.errors import StageError
+from curate.tuning import routes
 from curate.tuning.contract import Floats, Setup, Stream
 from curate.tuning.lora import Stack
+from curate.tuning.routes import Route
+from curate.tuning.streams import alone
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # AdamW's defaults (Loshchilov & Hutter 2019); no weight decay
-_HEAD_ROWS = 16_384  # places per product with the output head on a GPU
 _HEAD_NUMBERS = 1 << 18  # logits per product on a CPU: 1 MB in float32, which stays in a core's cache
+_HEAD_NUMBERS_GPU = (
+    1 << 29
+)  # 2 GB there, so that a large vocabulary does not fill it: 16k places of one of 32k
 _LOOK = 16  # steps between looks at a GPU's losses: each look waits for the GPU
 
 
@@ -38,13 +43,18 @@ class Batch:
     shares: torch.Tensor  # [n] one by the number of learnt tokens of the place's arm
 
 
-def batches(streams: Sequence[Stream], device: str) -> Iterator[Batch]:
-    """Return the steps of several streams side by side; a stream that has ended learns nothing any more."""
+def batches(streams: Sequence[Stream], device: str, apart: bool = False) -> Iterator[Batch]:
+    """Return the steps of several streams side by side; a stream that has ended learns nothing any more.
+
+    :param apart: lay every text into a row of its own, for bases that cannot keep texts of one row apart
+    """
     for step in range(max(len(stream.ids) for stream in streams)):
         ids, labels, positions = (
             np.concatenate([getattr(s, name)[min(step, len(s.ids) - 1)] for s in streams])
             for name in ("ids", "labels", "positions")
         )
+        if apart:
+            ids, labels, positions = alone(ids, labels, positions, len(streams))
         # A text's first token follows another text's last one: nothing can be learnt of it.
         learnt = (labels[:, 1:] >= 0) & (positions[:, 1:] > 0)
         going = np.repeat([step < len(stream.ids) for stream in streams], len(ids) // len(streams))
@@ -66,84 +76,9 @@ def _moved(array: Any, device: str, dtype: torch.dtype = torch.int64) -> torch.T
     return held if device == "cpu" else held.pin_memory().to(device, non_blocking=True)
 
 
-@dataclass(frozen=True)
-class Route:
-    """How a model is asked for the losses of learnt tokens, found by trial (see :func:`route`)."""
-
-    model: Any
-    decoder: Any | None  # tokens → hidden states; None where the head is more than one linear map
-    masked: bool  # takes a mask of ours: without, transformers makes one from the positions in every step
-
-
-def route(model: Any, compiled: bool = False) -> Route:
-    """Find out how much of a model can be gone around without a change of its answers."""
-    decoder = model.base_model if model.base_model is not model else None
-    config = model.config.get_text_config()
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-    masked = full and not window and getattr(config, "_attn_implementation", "") in ("sdpa", "eager")
-    device = next(model.parameters()).device
-    ids = torch.arange(12, device=device).reshape(1, -1).repeat(_arms(model), 1) % config.vocab_size
-    positions = torch.tensor([0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6], device=device).expand_as(ids)
-    with torch.no_grad():
-        truth = model(input_ids=ids, position_ids=positions, use_cache=False).logits
-        masked = masked and _agrees(truth, lambda: _logits(Route(model, None, True), ids, positions))
-        if decoder is not None and not _agrees(
-            truth, lambda: _logits(Route(model, decoder, masked), ids, positions)
-        ):
-            decoder = None
-    if compiled and decoder is not None:
-        decoder = torch.compile(decoder, dynamic=False)
-    return Route(model, decoder, masked)
-
-
-def _arms(model: Any) -> int:
-    return max((len(module.A) for module in model.modules() if hasattr(module, "A")), default=1)
-
-
-def _agrees(truth: torch.Tensor, answer: Callable[[], torch.Tensor]) -> bool:
-    try:
-        found = answer()
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-        AttributeError,
-        IndexError,
-    ):  # its forward wants other things
-        return False
-    near = 0.02 if truth.dtype == torch.bfloat16 else 1e-4
-    return found.shape == truth.shape and bool(torch.allclose(found, truth, rtol=near, atol=near))
-
-
-def _asked(path: Route, ids: torch.Tensor, positions: torch.Tensor) -> dict[str, Any]:
-    asked = {"input_ids": ids, "position_ids": positions, "use_cache": False}
-    if path.masked:
-        asked["attention_mask"] = mask(positions, path.model.dtype)
-    return asked
-
-
-def _logits(path: Route, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    asked = _asked(path, ids, positions)
-    if path.decoder is None:
-        return path.model(**asked).logits
-    return path.model.get_output_embeddings()(path.decoder(**asked).last_hidden_state)
-
-
-def mask(positions: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return what attention adds [rows, 1, length, length]: 0 within a text and backwards, else minus infinity."""
-    text = (positions == 0).cumsum(1)
-    length = positions.shape[1]
-    backwards = torch.ones(length, length, dtype=torch.bool, device=positions.device).tril_()
-    hidden = ~((text[:, :, None] == text[:, None, :]) & backwards)
-    return torch.zeros(hidden.shape, dtype=dtype, device=positions.device).masked_fill_(hidden, -math.inf)[
-        :, None
-    ]
-
-
 def losses(path: Route, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the sum over arms of each arm's mean loss, to be differentiated, and the nats of each place [n]."""
-    asked = _asked(path, batch.ids, batch.positions)
+    asked = routes.asked(path, batch.ids, batch.positions)
     head = path.model.get_output_embeddings()
     if path.decoder is not None:
         hidden = path.decoder(**asked).last_hidden_state
@@ -184,7 +119,7 @@ class _Head(torch.autograd.Function):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         wide = _wide(hidden)
         shares = shares.to(wide)
-        rows = _HEAD_ROWS if hidden.is_cuda else max(1, _HEAD_NUMBERS // len(weight))
+        rows = max(1, (_HEAD_NUMBERS_GPU if hidden.is_cuda else _HEAD_NUMBERS) // len(weight))
         nats, gradient = hidden.new_empty(len(hidden), dtype=wide), torch.empty_like(hidden)
         for begin in range(0, len(hidden), rows):
             part = slice(begin, begin + rows)
@@ -247,7 +182,7 @@ def train(
     :return: [arms, steps] mean loss per learnt token in nats; nan where an arm has ended or learns nothing
     :raises StageError: a loss is no number any more
     """
-    path = path or route(stack.model, setup.compiled)
+    path = path or routes.route(stack.model, setup.compiled)
     device = stack.weights.device.type
     steps = [len(stream.ids) for stream in streams]
     rates = np.zeros((max(steps), stack.arms, 1))
@@ -257,7 +192,7 @@ def train(
     adam = Adam(stack, setup)
     curve = torch.zeros(max(steps), stack.arms, dtype=torch.float64, device=device)
     counted = torch.zeros_like(curve)
-    for step, batch in enumerate(batches(streams, device)):
+    for step, batch in enumerate(batches(streams, device, path.apart)):
         total, nats = losses(path, batch)
         total.backward()
         adam.step(on_device[step])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,12 +87,20 @@ def prepare(corpus: Corpus, base: Base, setup: Setup, seeds: Sequence[int], **pr
 
     train = encode(base, corpus.texts, setup.length)
     held = encode(base, [item.text for item in corpus.items], setup.length)
+    if (known := getattr(base, "vocabulary", 0)) and max(
+        train.ids.max(initial=0), held.ids.max(initial=0)
+    ) >= known:
+        raise RecipeError(
+            f"base {base.name!r}: its tokenizer writes tokens beyond the {known:,} that the model has embeddings "
+            "of; name a base whose tokenizer is its own"
+        )
     fits = held.lengths > 0
     items = tuple(item for item, fit in zip(corpus.items, fits, strict=True) if fit)
     if len(items) < LEAST_ITEMS:
         raise RecipeError(
             f"tune: {len(items)} held-out records of {len(corpus.items)} fit {setup.length} tokens; at least "
-            f"{LEAST_ITEMS} are needed: raise --heldout, or take a base that reads longer texts"
+            f"{LEAST_ITEMS} are needed: raise --heldout (at most a fifth of the different records is held out), take a "
+            "base that reads longer texts, or a larger release"
         )
     raw = next(arm for arm in corpus.arms if arm.kind == "raw").of(seeds[0])
     if not (train.lengths[raw] > 0).any():
@@ -99,7 +108,9 @@ def prepare(corpus: Corpus, base: Base, setup: Setup, seeds: Sequence[int], **pr
             f"tune: no record's response fits {setup.length} tokens; take a base that reads longer texts"
         )
     too_long = int((train.lengths[raw] == 0).sum() + (~fits).sum())
-    corpus = replace(corpus, items=items, counts={**corpus.counts, "too_long": too_long})
+    corpus = replace(
+        corpus, items=items, counts={**corpus.counts, "too_long": too_long, **_asked_of(corpus, items)}
+    )
     bench = Bench(
         setup,
         corpus.arms,
@@ -109,6 +120,17 @@ def prepare(corpus: Corpus, base: Base, setup: Setup, seeds: Sequence[int], **pr
         build(corpus, base, setup, **probing),
     )
     return Trial(corpus, base, bench, _key(corpus, base, bench))
+
+
+def _asked_of(corpus: Corpus, items: Sequence[Item]) -> dict[str, Any]:
+    """Return the counts of the items that are scored, and a note on those of the user's own files that are not."""
+    counts = {name: sum(name in item.sets for item in items) for name in ("raw", "accepted", "eval")}
+    notes = list(corpus.counts.get("notes", ()))
+    if lost := sum("eval" in item.sets for item in corpus.items) - counts["eval"]:
+        notes.append(
+            f"{lost:,} texts of evaluation files are not scored: they have no response, or one longer than a row"
+        )
+    return {"heldout": counts, "notes": notes}
 
 
 def carry_out(trial: Trial, work: Path, title: str, asked: Asked, watch: Any) -> Values:
@@ -171,7 +193,7 @@ def _ignore(run: Run, share: float) -> None:
 
 
 def _key(corpus: Corpus, base: Base, bench: Bench) -> str:
-    digest = hashlib.sha256(orjson.dumps([software(), base.sha256, asdict(bench.setup), list(bench.seeds)]))
+    digest = hashlib.sha256(orjson.dumps([_software(), base.sha256, asdict(bench.setup), list(bench.seeds)]))
     for encoded in (bench.train, bench.held):
         for array in _arrays(encoded):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -180,8 +202,28 @@ def _key(corpus: Corpus, base: Base, bench: Bench) -> str:
         for seed in bench.seeds:
             digest.update(arm.of(seed).tobytes())
     asked = [[_asked(item) for item in corpus.items], [repr(secret) for secret in corpus.secrets]]
-    digest.update(orjson.dumps([*asked, corpus.duplicated]))
+    digest.update(orjson.dumps([*asked, corpus.duplicated, _judged(bench.probes)]))
     return digest.hexdigest()[:32]
+
+
+def _judged(probes: Probes) -> list[Any]:
+    """Return what answers are judged by beside the corpus: tasks, with the data they count, languages, kinds of PII."""
+    tasks = [
+        [str(path), hashlib.sha256(file.read_bytes()).hexdigest()]
+        for path in probes.tasks
+        for file in _files(path)
+    ]
+    personal = probes.personal
+    return [tasks, probes.asked, list(probes.languages), repr(personal.plan), repr(personal.operators)]
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def _software() -> list[Any]:
+    """Return what made the runs: curate's own version, and those of the libraries that train and encode."""
+    return [software(), *(version(name) for name in ("torch", "transformers", "tokenizers", "peft"))]
 
 
 def _asked(item: Item) -> list[Any]:

@@ -115,7 +115,7 @@ def _forest(tune: Held, filters: tuple[Held, ...]) -> Chart:
     )
     note = (
         "Effect of each filter among the others, with its ninety-five percent interval; filled: helps or hurts. "
-        "Within the pale band effects are too small to be detected."
+        "A true effect within the pale band is missed more often than one time in five."
     )
     known = words.described(tune.value)
     better = known[tune["primary"].value]["better"] if tune["primary"].value in known else "lower"

@@ -11,7 +11,8 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 Verdict: TypeAlias = Literal["helps", "hurts", "shift", "unconfirmed", "undetected"]
 """helps, hurts: significant after Holm's correction on the primary metric, and confirmed where small · shift: a
 gain on text that the filter accepts, none on the raw distribution · unconfirmed: significant, under 1 %, without a
-second learning rate or base that agrees · undetected: no effect larger than the minimum detectable one."""
+second learning rate or base that agrees · undetected: no effect found; one of the minimum
+detectable size is missed one time in five."""
 
 
 class Estimate(TypedDict):
@@ -54,8 +55,13 @@ class Contrast(TypedDict):
     boot_high: float
     p: float
     holm: float | None  # where primary
-    mde: float  # |relative| effect found with a power of 80 %; of metrics without a relative effect: absolute
-    power: float  # to find an effect of 1 % (of 1 standard deviation over runs where there is no relative effect)
+    # Of both: null where no run differs from another, so that nothing is known of the noise.
+    mde: (
+        float | None
+    )  # |relative| effect found with a power of 80 %; where there is no relative effect: absolute
+    power: (
+        float | None
+    )  # to find an effect of 1 % (where none is relative: of 1 standard deviation over runs)
     second: NotRequired[dict[str, float]]  # {rate, relative, p} with the second learning rate or base
 
 

@@ -40,7 +40,7 @@ MEANINGS = {
     "hurts": "the same, to the worse",
     "shift": "better on text that the filters accept, not on the distribution that the records come from",
     "unconfirmed": "significant, but under 1%, and no second learning rate or base agrees",
-    "undetected": "no effect larger than the smallest detectable one; that is not the same as none",
+    "undetected": "no effect found; one of the detectable size is missed one time in five, a smaller one more often",
 }
 QUESTIONS = {
     "removed": "among others",  # full - without_<stage>
@@ -66,10 +66,12 @@ FAMILIES = {
 
 def signed(value: float, percent: bool = True) -> str:
     """Return a number with its sign: a share in percent, or a difference."""
-    text = (f"{value:+.2%}" if percent else f"{value:+.3g}").replace("-", "−")
-    return (
-        text if any(digit in text for digit in "123456789") else text[1:]
-    )  # what rounds to zero has no sign
+    return _unsigned_zero(f"{value:+.2%}" if percent else f"{value:+.3g}")
+
+
+def _unsigned_zero(text: str) -> str:
+    """Return a number with a true minus sign; what rounds to zero has no sign."""
+    return text.replace("-", "−") if any(digit in text for digit in "123456789") else text[1:]
 
 
 def interval(low: float | None, high: float | None, percent: bool = True) -> str:
@@ -94,7 +96,7 @@ def short(value: float, low: float | None, high: float | None, percent: bool = T
     if percent:
         return f"{told} ±{half * 100:.2f}"
     decimals = min(max(0, 1 - math.floor(math.log10(half))), 6) if half else 3
-    return f"{value:+.{decimals}f} ±{half:.{decimals}f}".replace("-", "−")
+    return f"{_unsigned_zero(f'{value:+.{decimals}f}')} ±{half:.{decimals}f}"
 
 
 def passed(control: Mapping[str, Any]) -> str:
@@ -238,6 +240,8 @@ def contrasts(tune: Mapping[str, Any], metric: str) -> list[Sized]:
 def _sized(one: Mapping[str, Any], levels: Mapping[str, Mapping[str, Any] | None]) -> Sized:
     """Return a contrast's numbers as shares, if it has a relative effect: its intervals are in the metric's unit."""
     names = ("low", "high", "boot_low", "boot_high")
+    if one["mde"] is None:  # nothing varies: an interval of no width would say that nothing is doubtful
+        one = {**one, **dict.fromkeys(names)}
     relative, level = one["relative"], levels.get(one["reference"])
     scale = one["effect"] / relative if relative else level["value"] if level else None
     if relative is None or not scale:

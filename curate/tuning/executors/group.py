@@ -13,7 +13,7 @@ from curate.tuning.contract import Floats, Result, Run, Stream
 if TYPE_CHECKING:
     from curate.tuning.executors import Tick
     from curate.tuning.lora import Stack
-    from curate.tuning.training import Route
+    from curate.tuning.routes import Route
 
 TRAINING = 0.8  # share of a run's work, about; measuring is the rest
 
@@ -73,7 +73,7 @@ class Place:
 
     def _stack(self, arms: int, seeds: Sequence[int]) -> tuple[Stack, Route]:
         """Return a stack at its start: the last one again where it is as large, since compiling it took its time."""
-        from curate.tuning import lora, training
+        from curate.tuning import lora, routes
 
         setup = self.bench.setup
         if self._held is not None and self._held[0].arms == arms:
@@ -82,7 +82,7 @@ class Place:
         self.free()
         stack = lora.attach(self.model, arms, setup, seeds)
         try:
-            self._held = stack, training.route(self.model, setup.compiled)
+            self._held = stack, routes.route(self.model, setup.compiled)
         except BaseException:
             stack.detach()
             raise

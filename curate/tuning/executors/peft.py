@@ -100,14 +100,14 @@ def fit(wrapped: Any, stream: Stream, setup: Setup, tick: Callable[[float], None
     """
     import torch
 
-    from curate.tuning import training
+    from curate.tuning import routes, training
 
     learning = [parameter for parameter in wrapped.parameters() if parameter.requires_grad]
     device = learning[0].device.type
     adam = torch.optim.AdamW(learning, lr=setup.rate, weight_decay=0.0)
-    path = training.route(wrapped.get_base_model())
+    path = routes.route(wrapped.get_base_model())
     factors, curve = training.factors(len(stream.ids), setup.warmup), []
-    for step, batch in enumerate(training.batches([stream], device)):
+    for step, batch in enumerate(training.batches([stream], device, path.apart)):
         adam.param_groups[0]["lr"] = setup.rate * factors[step]
         total, _ = training.losses(path, batch)
         total.backward()

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "latency", "measure", "weights"]
 
 _BITS = 1 / math.log(2)  # per nat
-_SPOKEN = 256  # tokens of an answer to a prompt with instructions
 
 
 def measure(model: Any, arms: int, bench: Bench, seeds: Sequence[int]) -> list[dict[str, Floats]]:
@@ -42,7 +41,7 @@ def measure(model: Any, arms: int, bench: Bench, seeds: Sequence[int]) -> list[d
     if probes.tasks:
         from curate.tuning import harness
 
-        found |= harness.evaluate(model, arms, probes.tokenizer, probes.length, probes.tasks)
+        found |= harness.evaluate(model, arms, probes.tokenizer, probes.length, probes.tasks, probes.stops)
     return [{name: values[arm] for name, values in found.items()} for arm in range(arms)]
 
 
@@ -157,8 +156,9 @@ def _follows(model: Any, arms: int, probes: Probes) -> Floats:
     """Return how many of each item's instructions its greedy answer keeps to: [arms, n]."""
     from curate.tuning import following
     from curate.tuning.measure.answers import answer
+    from curate.tuning.measure.probes import spoken
 
-    said = answer(model, arms, probes.checked.ids, _SPOKEN, probes.stops)
+    said = answer(model, arms, probes.checked.ids, spoken(probes.length), probes.stops)
     return np.array(
         [
             [

@@ -13,7 +13,7 @@ import torch
 
 from curate.tuning.contract import Floats, Ints
 from curate.tuning.measure.asked import Flags, Ids, Questions
-from curate.tuning.measure.losses import Scores, headed, judged, pad, quiet, room, wide
+from curate.tuning.measure.losses import Scores, headed, judged, pad, quiet, room, score, wide
 
 
 def compare(model: Any, arms: int, questions: Questions) -> list[Scores]:
@@ -65,6 +65,8 @@ def _compared(model: Any, arms: int, prompts: Sequence[Ids], answers: Sequence[I
     ids, seen = pad_left(prompts)
     said, flags = pad([(answer, np.ones(len(answer), bool)) for answer in answers])
     logits, cache = _read(model, arms, ids, seen)
+    if not _repeats(cache):
+        return _whole(model, arms, prompts, answers)
     first = torch.from_numpy(said[:, 0]).to(model.device).repeat(arms)
     nats, wrong = judged(logits.repeat_interleave(each, 0), first)
     if said.shape[1] == 1:
@@ -87,6 +89,28 @@ def _compared(model: Any, arms: int, prompts: Sequence[Ids], answers: Sequence[I
     rows = np.repeat(np.arange(len(nats)), np.tile(flags[:, 1:].sum(axis=1), arms))
     losses, misses = (np.bincount(rows, values, len(nats)) for values in judged(wide(rest), targets))
     return nats + losses, wrong + misses
+
+
+def _repeats(cache: Any) -> bool:
+    """Tell whether what a prompt left can serve several continuations: states that are carried along cannot."""
+    return all(
+        hasattr(layer, "batch_repeat_interleave") and not hasattr(layer, "conv_states")
+        for layer in getattr(cache, "layers", ())
+    )
+
+
+def _whole(model: Any, arms: int, prompts: Sequence[Ids], answers: Sequence[Ids]) -> tuple[Floats, Floats]:
+    """Return the same as :func:`_compared`, of whole texts."""
+    each = len(answers) // len(prompts)
+    texts = [
+        (
+            np.concatenate([prompts[at // each], answer]),
+            np.arange(-len(prompts[at // each]), len(answer)) >= 0,
+        )
+        for at, answer in enumerate(answers)
+    ]
+    nats, wrong = score(model, arms, texts)
+    return nats.ravel(), wrong.ravel()
 
 
 def _read(model: Any, arms: int, ids: Ints, seen: Flags) -> tuple[Any, Any]:

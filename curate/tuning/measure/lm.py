@@ -16,6 +16,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from curate.errors import RecipeError
 from curate.tuning.measure.answers import answer
 from curate.tuning.measure.losses import score
+from curate.tuning.templates import dated
 
 _SPOKEN = 256  # tokens of an answer where a task names no max_gen_toks: lm-evaluation-harness's own default
 
@@ -26,11 +27,14 @@ class Asked(TemplateLM):  # type: ignore[misc]
     Without a model every answer is empty and every likelihood the same: to count what a task asks.
     """
 
-    def __init__(self, model: Any, arms: int, tokenizer: Any, length: int) -> None:
+    def __init__(
+        self, model: Any, arms: int, tokenizer: Any, length: int, stops: frozenset[int] = frozenset()
+    ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.arm = 0
         self._model, self._arms, self._length = model, arms, length
+        self._stops = stops | {token for token in (tokenizer.eos_token_id,) if token is not None}
         self._known: dict[str, list[Any]] = {}
 
     @property
@@ -60,6 +64,7 @@ class Asked(TemplateLM):  # type: ignore[misc]
         """Return a conversation as the base has learnt to read it."""
         text: str = self.tokenizer.apply_chat_template(
             chat_history,
+            chat_template=dated(str(self.tokenizer.chat_template)),
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
@@ -131,7 +136,7 @@ class Asked(TemplateLM):  # type: ignore[misc]
             until, tokens = _wanted(json.loads(told), self._length)
             room = self._length - tokens
             prompts = [np.array(self.tok_encode(asked[place][0])[-room:], np.int32) for place in places]
-            said = answer(self._model, self._arms, prompts, tokens, frozenset({self.eot_token_id}))
+            said = answer(self._model, self._arms, prompts, tokens, self._stops)
             for arm, own in enumerate(said):
                 for place, ids in zip(places, own, strict=True):
                     text = self.tokenizer.decode(ids, skip_special_tokens=False)

@@ -25,6 +25,7 @@ MAIN = 0.2  # share of the raw held-out texts told for sure from which a languag
 SHORT = 96  # tokens of a prompt that is answered freely, where there are enough: half the cost of any 64 of dolly's
 CONFIDING = 48  # prompts whose records held secrets
 CHECKED = 100  # items with instructions
+SPOKEN = 256  # tokens of an answer to one
 _FIRST = 32  # tokens of a document that are given for it to be continued
 
 
@@ -211,6 +212,11 @@ def _own(items: Sequence[Item]) -> list[str]:
     return [language for language, count in told.items() if count >= MAIN * told.total()]
 
 
+def spoken(length: int) -> int:
+    """Return the most tokens of an answer to a prompt with instructions, in rows of so many: half of them at most."""
+    return max(1, min(SPOKEN, length // 2))
+
+
 def _checked(
     items: Sequence[Item], base: Any, length: int
 ) -> tuple[Prompts, tuple[tuple[tuple[str, dict[str, Any]], ...], ...], int]:
@@ -222,7 +228,8 @@ def _checked(
         return Prompts(), (), 0
     told = [following.instructions(item.extra) for item in asked]
     able = [(item, pairs) for item, (pairs, _) in zip(asked, told, strict=True) if pairs][:CHECKED]
-    ids = tuple(np.array(encoding.prompt(base, choices.asks(item), length), np.int32) for item, _ in able)
+    room = length - spoken(length)
+    ids = tuple(np.array(encoding.prompt(base, choices.asks(item), room), np.int32) for item, _ in able)
     keys = np.array([digest(item.text.key) for item, _ in able], np.uint64)
     instructions = tuple(tuple((name, dict(given)) for name, given in pairs) for _, pairs in able)
     return Prompts(ids, keys, ("",) * len(ids)), instructions, sum(count for _, count in told)
