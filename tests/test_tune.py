@@ -200,6 +200,21 @@ def test_a_take_down_names_the_adapters_and_finds_no_trace_to_erase(folder: Path
         assert not path.is_file() or b"talks/26" not in path.read_bytes()
 
 
+def test_equal_passes_are_told_beside_equal_tokens(untuned: Path, base: Path, tmp_path: Path) -> None:
+    shutil.copytree(untuned, tmp_path / "talks")
+    out = tmp_path / "talks" / "release"
+    told = curate.tune(
+        out, base=str(base), budget="both", mixture="fixed", arms=("raw", "full"), **SMALL
+    ).told
+    both = {one["metric"]: one for one in told["contrasts"] if one["question"] == "whole"}
+    assert both["bpb@raw"]["primary"]
+    passed = both["bpb@raw, equal passes"]
+    assert not passed["primary"]
+    assert passed["effect"] != both["bpb@raw"]["effect"]
+    assert "equal passes" in (out / "tune" / "report.html").read_text()
+    assert curate.verify(out).ok
+
+
 def test_a_plan_tells_the_runs_and_writes_nothing(untuned: Path) -> None:
     before = contents(untuned / "release")
     planned = plan(untuned / "release", arms="each", seeds=4)

@@ -183,7 +183,7 @@ def _verdict(one: Contrast, accepted: Contrast | None, family: int, seeds: int) 
             )
         beside = f"; {_change(accepted)}, too little more to be called a shift" if accepted and better else ""
         return "undetected", (
-            f"No effect found ({_change(one)}{beside}); one of {_percent(one['mde'])} would have been found with a "
+            f"No effect found: {_change(one)}{beside}; one of {_percent(one['mde'])} would have been found with a "
             f"power of 80%."
         )
     compared = "than without it" if one["question"] == "removed" else "than with no filter"
