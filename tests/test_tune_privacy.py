@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from tunes import SETUP, base, bench, corpus, llama, secret, stack, tokenizer  #
 
 from curate.stages._pii_options import PiiOptions  # noqa: E402
 from curate.stages.operators.surrogates import surrogate  # noqa: E402
-from curate.tuning.contract import Secret  # noqa: E402
+from curate.tuning.contract import Secret, Text, Turn  # noqa: E402
+from curate.tuning.encoding import encode  # noqa: E402
 from curate.tuning.measure import measure, privacy  # noqa: E402
 from curate.tuning.measure.heard import Personal  # noqa: E402
 
@@ -80,6 +82,38 @@ def test_a_model_trained_on_a_secret_gives_it_away_and_one_that_was_not_does_not
     assert after.exposure[0, :6].tolist() == [5] * 6
     assert after.extracted[0].tolist() == [1] * 6 + [0] * 6
     assert before.extracted.sum() == 0
+
+
+def test_a_model_that_learnt_addresses_tells_them_when_asked_and_one_that_learnt_stand_ins_does_not() -> None:
+    secrets = tuple(
+        replace(
+            secret(number, planted=True),
+            prefix="Write to ",
+            secret=f"river{number}@example.org",
+            kind="EMAIL_ADDRESS",
+        )
+        for number in range(8)
+    )
+    asked = bench(corpus(secrets=secrets), replace(SETUP, sample_tokens=40))
+    rates = []
+    for said in ("Write to {}.", "Write to <EMAIL_ADDRESS>."):
+        model = llama(torch.float32)
+        texts = [
+            Text("", (*one.turns, Turn("assistant", said.format(one.secret))), "a") for one in secrets
+        ]  # fmt: skip
+        learnt = encode(base(), texts, SETUP.length)
+        optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
+        for _ in range(80):
+            for place in range(len(texts)):
+                ids = torch.tensor(learnt.of(place)[0][None].astype("int64"))
+                model(input_ids=ids, labels=ids).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        [found] = measure(model, 1, asked, [0])
+        rates.append(found["asked_pii"].mean())
+        assert found["asked_pii"].shape == (8,)
+    assert rates[0] > 0.4
+    assert rates[1] == 0
 
 
 def test_a_find_is_compared_with_what_the_base_says_of_it() -> None:
