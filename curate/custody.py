@@ -160,8 +160,4 @@ def takedown(
 
 
 def _held_to_root(release: Release) -> None:
-    if (found := manifests.root(release.manifest)) != release.manifest.get("root"):
-        raise IntegrityError(
-            f"{release.path / manifests.NAME}: was changed after the run: its root is "
-            f"{release.manifest.get('root')}, its content hashes to {found}; nothing is rendered from it"
-        )
+    manifests.hold_to_root(release.path, release.manifest, "nothing is rendered from it")

@@ -16,6 +16,7 @@ from curate.govern import signing
 from curate.io.manifest import FORMAT as FORMAT
 from curate.io.manifest import NAME as NAME
 from curate.io.manifest import dumps, sealed
+from curate.io.manifest import hold_to_root as hold_to_root
 from curate.io.manifest import load as load
 from curate.io.manifest import root as root
 from curate.io.scan import SourcePlan

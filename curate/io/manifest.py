@@ -26,6 +26,15 @@ def root(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(hashed, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
+def hold_to_root(out: Path, manifest: Mapping[str, Any], left: str) -> None:
+    """Raise IntegrityError for a manifest that is not the one its root was computed of. left: what is not done then."""
+    if (found := root(manifest)) != manifest.get("root"):
+        raise IntegrityError(
+            f"{out / NAME}: was changed after the run: its root is {manifest.get('root')}, its content hashes to "
+            f"{found}; {left}"
+        )
+
+
 def seal(manifest: Mapping[str, Any]) -> str:
     """Return the SHA-256 of what ``root`` leaves out: ``created`` and ``timing``, as JSON with sorted keys."""
     timing = {key: value for key, value in (manifest.get("timing") or {}).items() if key != SEAL}

@@ -192,11 +192,7 @@ def measured(
 def _release(out: str | Path) -> Release:
     """Return a release as it was before it was tuned. Raises IntegrityError where its manifest was changed."""
     release = load(out)
-    if (found := manifests.root(release.manifest)) != release.manifest.get("root"):
-        raise IntegrityError(
-            f"{release.path / manifests.NAME}: was changed after the run: its root is "
-            f"{release.manifest.get('root')}, its content hashes to {found}; nothing is tuned from it"
-        )
+    manifests.hold_to_root(release.path, release.manifest, "nothing is tuned from it")
     return replace(release, manifest=out_folder.untuned(release.manifest))
 
 

@@ -116,7 +116,7 @@ def prepare(corpus: Corpus, base: Base, setup: Setup, seeds: Sequence[int], **pr
         corpus.arms,
         tuple(seeds),
         train,
-        encode(base, [item.text for item in items], setup.length),
+        held if fits.all() else encode(base, [item.text for item in items], setup.length),
         build(corpus, base, setup, **probing),
     )
     return Trial(corpus, base, bench, _key(corpus, base, bench))
