@@ -140,7 +140,9 @@ def run(folder: Path, name: str) -> Outcome:
             start = time.process_time()
             parts = tuple(sketches.part(barrier, unit) for unit in alive)
             middle = time.process_time()
-            held = sketches.MemorySketches(parts, Path(scratch))
+            from curate.io.store import Store
+
+            held = sketches.MemorySketches(parts, Store.at(scratch))
             stage = barrier.resolve(held, sketches.SerialEngine())
             seconds["sketch"] += middle - start
             seconds["resolve"] += time.process_time() - middle

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.engine.local import LocalEngine
+from curate.io.store import Store
 from curate.record import Batch
 
 _PIECE = 2048  # records
@@ -80,7 +81,7 @@ class AllParts:
     """All parts (stage.Sketches)."""
 
     parts: tuple[ParquetPart, ...]
-    scratch: Path
+    store: Store
     memory: int
 
 
@@ -118,7 +119,9 @@ def warm(barrier: Any, folder: Path, engine: LocalEngine) -> None:
     few = folder / "few.parquet"
     pq.write_table(pa.table({"id": ["a", "b"], "text": ["one two three four five six é"] * 2}), few)
     part = ParquetPart(str(few), 0, f"{few}.arrow")
-    barrier.resolve(AllParts((part,), folder, 1 << 30), engine) if sketch(SketchTask(barrier, part)) else None
+    barrier.resolve(AllParts((part,), Store.at(folder), 1 << 30), engine) if sketch(
+        SketchTask(barrier, part)
+    ) else None
     tasks = [
         SketchTask(barrier, ParquetPart(str(few), 0, f"{few}.{n}.arrow")) for n in range(4 * engine.workers)
     ]
@@ -151,7 +154,7 @@ def run(barrier: Any, paths: Sequence[Path], workers: int = 1, memory: int = 8 <
         )
         tasks = [SketchTask(barrier, part) for part in parts]
         sizes = timed("read and sketch", lambda: list(engine.map(sketch, tasks)))
-        sketches = AllParts(parts, Path(folder), memory)
+        sketches = AllParts(parts, Store.at(folder), memory)
         stage = timed("group, verify, decide", lambda: barrier.resolve(sketches, engine))
         with pa.memory_map(stage.file) as file:
             decided = pa.ipc.open_file(file).read_all()

@@ -7,6 +7,7 @@
     │   └── MissingExtra 2      a library that an optional feature needs is not installed
     ├── InputError       3      an input file cannot be read
     ├── StageError       1      a stage broke its contract (a defect, never the data's fault)
+    ├── StorageError     1      disk or object storage gave out; what is finished is kept
     └── IntegrityError   1      a release does not hold what its manifest says
 
 A bad *record* is no error: it goes to quarantine with a reason. Messages name files, lines, keys and
@@ -54,6 +55,10 @@ class InputError(CurateError):
 
 class StageError(CurateError):
     """A stage broke its contract, for example by dropping a record without a reason."""
+
+
+class StorageError(CurateError):
+    """Disk or object storage gave out. What is finished is kept: the same command goes on from there."""
 
 
 class IntegrityError(CurateError):

@@ -1,10 +1,10 @@
 """What a unit of work leaves: a folder of Arrow files, and how much each stage did.
 
-The folder appears whole (temp + fsync + rename) under the unit's key::
+The folder appears whole (curate.io.store) under the unit's key::
 
     records.arrow     the records that go on         sketch.arrow       what the next barrier remembers of them
     ledger.P.arrow    decisions (ledger.WORKING)     removed.P.N.arrow  records taken out, as they then were
-    report.json       tallies per stage              edited.P.N.arrow   records as they were before each edit
+    report.json       what else is here, tallies     edited.P.N.arrow   records as they were before each edit
 
 P is the place of a stage in the recipe (0 is reading), N counts schemas: what is known of a record grows from
 stage to stage. In each file but the sketches, rows ascend.
@@ -12,10 +12,11 @@ stage to stage. In each file but the sketches, rows ascend.
 
 from __future__ import annotations
 
+import base64
 import heapq
-import shutil
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import StageError
-from curate.io.write import sync
-from curate.record import Batch
+from curate.io.store import Store
+from curate.record import FACT, Batch
 
 REPORT = "report.json"
 SKETCH = "sketch"
+_BLOCK = 2**20  # bytes read at a time
 
 
 @dataclass
@@ -96,63 +98,123 @@ class Writer:
                 self._writers[name] = pa.ipc.new_stream(path, schema, options=options)
             self._schemas[name] = schema
 
-    def close(self, tallies: dict[str, Tally]) -> None:
-        """Close the files and write the report."""
+    def close(self, tallies: Mapping[str, Tally]) -> None:
+        """Close the files and write the report, which lists them."""
         for writer in self._writers.values():
             writer.close()
-        text = orjson.dumps({name: vars(tally) for name, tally in tallies.items()})
-        (self.folder / REPORT).write_bytes(text)
+        stated = {f.name: f for schema in self._schemas.values() for f in schema if f.name.startswith(FACT)}
+        listed = {path.name: [path.stat().st_size, _crc32(path)] for path in sorted(self.folder.iterdir())}
+        report = {
+            "files": listed,
+            "facts": base64.b64encode(pa.schema(list(stated.values())).serialize().to_pybytes()).decode(),
+            "tallies": {name: vars(tally) for name, tally in tallies.items()},
+        }
+        (self.folder / REPORT).write_bytes(orjson.dumps(report))
 
 
-def commit(partial: Path, final: Path) -> None:
-    """Make a finished folder appear in one step, after its bytes are on disk."""
-    for path in (*partial.iterdir(), partial):
-        sync(path)
-    if is_done(final):  # another worker was faster; its bytes are the same, and somebody may be reading them
-        shutil.rmtree(partial)
-        return
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    sync(final.parent)
+@dataclass(frozen=True)
+class Done:
+    """A finished unit: its folder, and what its report says."""
+
+    folder: Store
+    files: tuple[str, ...]
+    facts: dict[str, pa.DataType]  # column → type, of all that its stages stated
+    tallies: dict[str, Tally]
+    notes: tuple[str, ...] = ()  # what was found wrong with a folder that was there before
+    reused: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return the unit's key."""
+        return self.folder.name
+
+    def named(self, name: str) -> list[str]:
+        """Return the unit's files of that name, stages in order."""
+        return [file for file in self.files if file == f"{name}.arrow" or file.startswith(f"{name}.")]
 
 
-def is_done(folder: Path) -> bool:
-    """Tell whether a unit is finished and needs no second try, as one on which a stage failed does."""
-    return (folder / REPORT).is_file() and not any(tally.failures for tally in tallies(folder).values())
+def finished(folder: Store) -> Done:
+    """Read a finished unit's report. Raises FileNotFoundError where there is none, ValueError for one that is none."""
+    report = orjson.loads(folder.read(REPORT))
+    facts = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(report["facts"])))
+    tallies = {name: Tally.load(data) for name, data in report["tallies"].items()}
+    return Done(folder, tuple(sorted(report["files"])), {f.name: f.type for f in facts}, tallies)
 
 
-def tallies(folder: Path) -> dict[str, Tally]:
-    """Return the tallies of a finished unit, by stage."""
-    report = orjson.loads((folder / REPORT).read_bytes())
-    return {name: Tally.load(data) for name, data in report.items()}
+def recall(folder: Store) -> tuple[Done | None, tuple[str, ...]]:
+    """Return a unit that an earlier run finished, None where it must be done, and what is wrong with what is there.
+
+    Every file must be there with the bytes that were written, and no other; in object storage, whose service
+    answers for the bytes, with their number. A unit on which a stage failed needs a second try.
+    """
+    try:
+        report = orjson.loads(folder.read(REPORT))
+        listed = {name: (int(size), int(crc)) for name, (size, crc) in report["files"].items()}
+        done = finished(folder)
+    except FileNotFoundError:
+        return None, (() if not folder.sizes() else (f"{folder.name}: has no {REPORT}, so it is not whole",))
+    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
+        return None, (f"{folder.name}: its {REPORT} is damaged",)
+    if wrong := _unlike(folder, listed):
+        return None, (f"{folder.name}: {wrong}",)
+    if any(tally.failures for tally in done.tallies.values()):
+        return None, ()
+    return done, ()
 
 
-def files(folder: Path, name: str) -> list[Path]:
-    """Return the unit's Arrow files of that name, stages in order."""
-    return sorted((*folder.glob(f"{name}.arrow"), *folder.glob(f"{name}.*.arrow")))
+def _unlike(folder: Store, listed: Mapping[str, tuple[int, int]]) -> str | None:
+    there = folder.sizes()
+    there.pop(REPORT, None)
+    for name in sorted(there.keys() | listed.keys()):
+        if name not in listed:
+            return f"{name} is none of its files"
+        size, crc = listed[name]
+        if name not in there:
+            return f"{name} is missing"
+        if there[name] != size:
+            return f"{name} has {there[name]:,} bytes, and had {size:,} when it was written"
+        if not folder.is_remote and _crc32(folder.path / name) != crc:
+            return f"{name} has other bytes than were written"
+    return None
 
 
-def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-    """Stream an Arrow file; only the columns asked for are unpacked."""
+def _crc32(path: Path) -> int:
+    """Return a file's CRC-32: it tells damage, which is all that can happen to a folder of our own."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
+def batches(folder: Store, name: str, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+    """Stream an Arrow file of a folder; only the columns asked for are unpacked."""
+    with folder.reading(name) as path:
+        yield from batches_of(path, columns)
+
+
+def batches_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+    """Stream a local Arrow file; only the columns asked for are unpacked."""
     options = None
     if columns is not None:
-        names = schema_of(path).names
+        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            names = stream.schema.names
         options = pa.ipc.IpcReadOptions(included_fields=[names.index(name) for name in columns])
     with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file, options=options) as stream:
         for batch in stream:
             yield batch if columns is None else batch.select(list(columns))
 
 
-def mapped(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a sketch file as a table whose columns lie in the file: only what is used is read."""
-    with pa.memory_map(str(path)) as file:
+def mapped(folder: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a file of a folder as a table whose columns lie in the file: only what is used is read."""
+    with folder.reading(name) as path, pa.memory_map(str(path)) as file:
         found = pa.ipc.open_file(file).read_all()
     return found if columns is None else found.select(list(columns))
 
 
-def schema_of(path: Path) -> pa.Schema:
-    """Return the schema of an Arrow file."""
-    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+def schema_of(folder: Store, name: str) -> pa.Schema:
+    """Return the schema of an Arrow file of a folder."""
+    with folder.opened(name) as file, pa.ipc.open_stream(file) as stream:
         return stream.schema
 
 

@@ -17,7 +17,6 @@ import itertools
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -25,14 +24,16 @@ import pyarrow as pa
 
 from curate.errors import StageError
 from curate.io.scan import SourcePlan, Unit
-from curate.outcome import SKETCH, Tally, batches, mapped, tallies
+from curate.io.store import Store
+from curate.outcome import SKETCH, Done, Tally, batches, mapped
 from curate.recipe import StageSpec
 from curate.record import Batch
 from curate.software import software
 from curate.stage import Barrier, Engine, Stage
 from curate.unit import READ, UnitTask, run_unit
 
-FORMAT = "4"  # of the folders under work/; raised when they change
+FORMAT = "5"  # of the folders under work/; raised when they change
+_STAGE = "stage.pickle"  # of a resolution: what it resolved to; it is written last
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Chain:
     plan: SourcePlan
     unit: Unit
     ends: int | None = None  # the first row of the file's next unit, if there is one
-    folders: list[Path] = field(default_factory=list)  # one per finished segment
+    done: list[Done] = field(default_factory=list)  # one per finished segment
 
 
 @dataclass
@@ -88,6 +89,7 @@ class Watch:
         None
     )  # a segment, and how many records enter it
     end: Callable[[], None] = lambda: None
+    note: Callable[[str], None] = lambda text: None  # what a person should know, and need not act on
 
 
 def segments(stages: Sequence[StageSpec]) -> list[Segment]:
@@ -108,7 +110,7 @@ def execute(
     stages: Sequence[StageSpec],
     plans: Sequence[SourcePlan],
     engine: Engine,
-    work: Path,
+    work: Store,
     *,
     memory: int,
     batch_records: int,
@@ -136,9 +138,9 @@ def execute(
         does = segment.resolved()
         tasks = [
             UnitTask(
-                folder=work / "units" / _unit_key(chain, does, digest),
+                folder=work.child(f"units/{_unit_key(chain, does, digest)}"),
                 origin=_origin(chain) if segment.index == 0 else None,
-                previous=chain.folders[-1] if chain.folders else None,
+                previous=chain.done[-1].folder if chain.done else None,
                 places=tuple(places[name] for name in names),
                 stages=tuple(local),  # type: ignore[arg-type]
                 barrier=barrier,  # type: ignore[arg-type]
@@ -146,9 +148,11 @@ def execute(
             )
             for chain in chains
         ]
-        for chain, folder in zip(chains, engine.map(run_unit, tasks), strict=True):
-            chain.folders.append(folder)
-            for name, tally in tallies(folder).items():
+        for chain, done in zip(chains, engine.map(run_unit, tasks), strict=True):
+            chain.done.append(done)
+            for note in done.notes:
+                watch.note(f"work/units/{note}; done again")
+            for name, tally in done.tallies.items():
                 outcome.tallies.setdefault(name, {}).setdefault(chain.plan.source.name, Tally()).add(tally)
         watch.end()
         if segment.sketches is not None and isinstance(barrier, Barrier):
@@ -205,8 +209,8 @@ def _hash(*parts: Any) -> str:
 
 def _unit_key(chain: Chain, does: Sequence[dict[str, Any]], digest: str) -> str:
     """Return a name that changes whenever the unit's outcome can. does: the segment's resolved stages."""
-    if chain.folders:
-        read: Any = chain.folders[-1].name
+    if chain.done:
+        read: Any = chain.done[-1].key
     else:
         plan, unit = chain.plan, chain.unit
         read = [
@@ -222,15 +226,15 @@ def _unit_key(chain: Chain, does: Sequence[dict[str, Any]], digest: str) -> str:
 class Part:
     """One unit's sketches and the records behind them (stage.SketchPart)."""
 
-    folder: Path
+    folder: Store
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the sketches, one row per record, with ``id source _path _row`` in front."""
-        return mapped(self.folder / f"{SKETCH}.arrow", columns)
+        return mapped(self.folder, f"{SKETCH}.arrow", columns)
 
     def records(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """Read the records back, in the order of the sketches."""
-        return batches(self.folder / "records.arrow", columns)
+        return batches(self.folder, "records.arrow", columns)
 
 
 @dataclass(frozen=True)
@@ -238,28 +242,26 @@ class AllSketches:
     """All sketches of a barrier (stage.Sketches)."""
 
     parts: tuple[Part, ...]
-    scratch: Path
+    store: Store
     memory: int
 
 
 def _resolve(
-    spec: StageSpec, barrier: Barrier, chains: Sequence[Chain], engine: Engine, work: Path, memory: int
+    spec: StageSpec, barrier: Barrier, chains: Sequence[Chain], engine: Engine, work: Store, memory: int
 ) -> tuple[Stage, str]:
     """Return the resolved stage and a digest of all it was resolved from; finished resolutions are reused."""
-    folders = [chain.folders[-1] for chain in chains]
-    digest = _hash(spec.resolved(), [folder.name for folder in folders])
-    final = work / "resolved" / digest
-    if not (final / "stage.pickle").is_file():
-        final.mkdir(parents=True, exist_ok=True)
-        parts = tuple(Part(folder) for folder in folders if (folder / f"{SKETCH}.arrow").is_file())
-        stage = barrier.resolve(AllSketches(parts, final, memory), engine)
-        partial = final / "stage.pickle.partial"
-        partial.write_bytes(
-            pickle.dumps(stage)
-        )  # our own folder, our own class: nothing foreign is unpickled
-        partial.replace(final / "stage.pickle")
-    loaded: Any = pickle.loads((final / "stage.pickle").read_bytes())
-    return loaded.at(final) if hasattr(loaded, "at") else loaded, digest
+    digest = _hash(spec.resolved(), [chain.done[-1].key for chain in chains])
+    store = work.child(f"resolved/{digest}")
+    try:
+        loaded: Any = pickle.loads(store.read(_STAGE))  # our own folder, our own class: nothing foreign
+    except FileNotFoundError:
+        store.clear()
+        parts = tuple(
+            Part(done.folder) for chain in chains if f"{SKETCH}.arrow" in (done := chain.done[-1]).files
+        )
+        store.write(_STAGE, pickle.dumps(barrier.resolve(AllSketches(parts, store, memory), engine)))
+        loaded = pickle.loads(store.read(_STAGE))
+    return loaded.at(store) if hasattr(loaded, "at") else loaded, digest
 
 
 def _check(outcome: Outcome) -> None:

@@ -22,6 +22,7 @@ from curate.govern import manifest as manifests
 from curate.govern.datasheet import answers, charts
 from curate.govern.licensing import findings as licensing
 from curate.io.scan import SourcePlan, scan
+from curate.io.store import Store
 from curate.recipe import Recipe
 from curate.recipe import load as load_recipe
 from curate.software import software
@@ -98,7 +99,7 @@ def run(
                 checked.stages,
                 plans,
                 mapper,
-                work,
+                Store.at(work),
                 memory=budget,
                 batch_records=batch_size or BATCH_RECORDS,
                 watch=watch,

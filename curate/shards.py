@@ -20,7 +20,7 @@ from curate.io.cells import is_json_text, json_text
 from curate.io.columns import JSON_TEXT
 from curate.io.scan import SourcePlan
 from curate.io.write import Format, Shard, ShardWriter, Stream
-from curate.outcome import SKETCH, batches, files, merged, schema_of
+from curate.outcome import SKETCH, batches, batches_of, merged
 from curate.pipeline import Chain, Part, segments
 from curate.recipe import StageSpec
 from curate.record import FACT
@@ -77,7 +77,7 @@ def write(
     edited = ShardWriter([Stream(folder / "removed", shown, stem="edited")], shard_size)
     tree = merkle.Tree()
     for chain in chains:
-        for batch in batches(chain.folders[-1] / "records.arrow"):
+        for batch in batches(chain.done[-1].folder, "records.arrow"):
             if batch.num_rows:
                 main.append(_kept(batch, tables, tree, seed))
         for name, writer in (("removed", removed), ("edited", edited)):
@@ -134,14 +134,14 @@ def write_index(
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         tasks = []
         for number, chain in enumerate(chains):
-            seen = tuple(Part(chain.folders[place]) for place, _ in barriers)
+            seen = tuple(Part(chain.done[place].folder) for place, _ in barriers)
             if all(
-                (part.folder / f"{SKETCH}.arrow").is_file() for part in seen
+                f"{SKETCH}.arrow" in chain.done[place].files for place, _ in barriers
             ):  # else nothing was left of it
                 path = Path(scratch) / f"{number:06d}.arrow"
-                tasks.append(index.Signing(Part(chain.folders[-1]), built, seen, path))
+                tasks.append(index.Signing(Part(chain.done[-1].folder), built, seen, path))
         for task, _ in zip(tasks, engine.map(index.sign, tasks), strict=True):
-            for batch in batches(task.path):
+            for batch in batches_of(task.path):
                 writer.append([pa.Table.from_batches([batch])])
             task.path.unlink()
     writer.close()
@@ -158,9 +158,8 @@ def schemas(plans: Sequence[SourcePlan], chains: Sequence[Chain]) -> Tables:
 
     facts: dict[str, pa.DataType] = {"edits": record.FACTS.field("edits").type}
     for chain in chains:
-        for folder in chain.folders:
-            for path in (*files(folder, "records"), *files(folder, "removed"), *files(folder, "edited")):
-                facts |= {f.name[len(FACT) :]: f.type for f in schema_of(path) if f.name.startswith(FACT)}
+        for done in chain.done:
+            facts |= {name[len(FACT) :]: kind for name, kind in done.facts.items()}
     stated = [pa.field(name, facts[name]) for name in sorted(facts)]
     hashes = [pa.field(name, pa.string()) for name in ("locator", "sha256_in", "sha256_out")]
     seal = [("leaf", pa.int64()), ("salt", pa.binary(merkle.SALT_BYTES))]  # place in the Merkle tree
@@ -194,9 +193,9 @@ def _exact_as_floats(name: str, chains: Sequence[Chain]) -> bool:
     for chain in chains:
         if name not in chain.plan.schema.names or not pa.types.is_integer(chain.plan.schema.field(name).type):
             continue
-        for folder in chain.folders:
-            for path in (*files(folder, "records"), *files(folder, "removed"), *files(folder, "edited")):
-                for batch in batches(path, [name]):
+        for done in chain.done:
+            for file in (*done.named("records"), *done.named("removed"), *done.named("edited")):
+                for batch in batches(done.folder, file, [name]):
                     least, most = pc.min_max(batch.column(name)).as_py().values()
                     if least is not None and max(-least, most) > _LARGEST_FLOAT_INT:
                         return False
@@ -272,9 +271,9 @@ def _records(batch: pa.RecordBatch, schema: pa.Schema, seal: dict[str, pa.Array]
 
 def _taken(chain: Chain, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield one unit's removed (or edited) records of all segments, by row."""
-    paths = [path for folder in chain.folders for path in files(folder, name)]
+    found = [(done.folder, file) for done in chain.done for file in done.named(name)]
     order = [("_row", "ascending"), ("_stage", "ascending")]
-    for table in merged([(_told(batch, schema) for batch in batches(path)) for path in paths], order):
+    for table in merged([(_told(batch, schema) for batch in batches(*file)) for file in found], order):
         yield table.select(schema.names)
 
 
@@ -307,8 +306,8 @@ def _struct(batch: pa.RecordBatch, wanted: pa.StructType) -> pa.StructArray:
 
 def _decisions(chain: Chain, doubled: pa.Table) -> Iterator[pa.Table]:
     """Yield one unit's ledger by row: the stages' decisions of all segments, and the ids that are not unique."""
-    paths = [path for folder in chain.folders for path in files(folder, "ledger")]
-    streams = [(pa.Table.from_batches([batch]) for batch in batches(path)) for path in paths]
+    found = [(done.folder, file) for done in chain.done for file in done.named("ledger")]
+    streams = [(pa.Table.from_batches([batch]) for batch in batches(*file)) for file in found]
     flags = [doubled] if doubled.num_rows else []
     for table in merged([*streams, iter(flags)], ledger.ORDER):
         yield table.select(ledger.SCHEMA.names)

@@ -13,8 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    runtime_checkable,
+)
 
 import orjson
 import pyarrow as pa
@@ -222,8 +230,8 @@ class Barrier(Protocol):
     def resolve(self, sketches: Sketches, engine: Engine) -> Stage:
         """Learn from all sketches; candidates may be read back.
 
-        The stage returned must be picklable. One that reads files in ``sketches.scratch`` has a method
-        ``at(folder)`` that returns it bound to that folder's present place: a run may be resumed elsewhere.
+        The stage returned must be picklable. One that reads files in ``sketches.store`` has a method
+        ``at(store)`` that returns it bound to that store's present place: a run may be resumed elsewhere.
         """
         ...
 
@@ -237,8 +245,12 @@ class Sketches(Protocol):
         ...
 
     @property
-    def scratch(self) -> Path:
-        """Return a folder for spills and for what the resolved stage reads; it outlives the segment."""
+    def store(self) -> Any:
+        """Return the folder (curate.io.store.Store) through which resolving shares files with its workers; it outlives the segment.
+
+        The resolved stage may read there. What is only spilled belongs on the machine's own disk
+        (curate.io.store.scratch), where no other machine can read it.
+        """
         ...
 
     @property

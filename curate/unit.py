@@ -5,13 +5,10 @@ This is the only place where a record is dropped, edited or quarantined, so it i
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +21,8 @@ from curate.engine.local import report
 from curate.errors import CurateError, StageError
 from curate.io.read import Fault, read
 from curate.io.scan import SourcePlan, Unit
-from curate.outcome import SKETCH, Tally, Writer, batches, commit, is_done, schema_of
+from curate.io.store import Store
+from curate.outcome import REPORT, SKETCH, Done, Tally, Writer, batches, finished, recall, schema_of
 from curate.record import FACT, Batch
 from curate.stage import Barrier, Decision, Stage, Verdict
 
@@ -37,48 +35,46 @@ _FATAL = (CurateError, ImportError, MemoryError, OSError)  # never one record's 
 class UnitTask:
     """Everything a worker needs to do one unit of one segment."""
 
-    folder: Path  # where the outcome appears
+    folder: Store  # where the outcome appears
     origin: tuple[SourcePlan, Unit] | None  # first segment: read the input …
-    previous: Path | None  # … later ones: read the outcome of the segment before
+    previous: Store | None  # … later ones: read the outcome of the segment before
     places: tuple[int, ...]  # each stage's place in the recipe (0 is reading)
     stages: tuple[Stage, ...]
     barrier: Barrier | None
     batch_records: int
 
 
-def run_unit(task: UnitTask) -> Path:
-    """Do one unit and return its folder. Does nothing if the folder is there: it holds the same bytes."""
-    if is_done(task.folder):
-        return task.folder
-    partial = task.folder.with_name(f"{task.folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    work = Work(Writer(partial), next((stage for stage in task.stages if hasattr(stage, "masked")), None))
-    for batch in _batches(task, work):
-        size = _content_bytes(batch)
-        for place, stage in zip(task.places, task.stages, strict=True):
-            batch = work.judge(place, stage, batch)
-        work.out.append("records", batch)
-        if task.barrier is not None and batch.num_rows:
-            work.sketch(task.barrier, batch)
-        report(batch.num_rows, size)
-    work.out.create("records", _base_schema(task))  # every unit has one, if only an empty one
-    work.out.close(work.tallies)
-    commit(partial, task.folder)
-    return task.folder
+def run_unit(task: UnitTask) -> Done:
+    """Do one unit and return what became of it. Does nothing if that is there: it holds the same bytes."""
+    found, notes = recall(task.folder)
+    if found is not None:
+        return replace(found, reused=True)
+    with task.folder.making(REPORT) as partial:
+        work = Work(Writer(partial), next((stage for stage in task.stages if hasattr(stage, "masked")), None))
+        for batch in _batches(task, work):
+            size = _content_bytes(batch)
+            for place, stage in zip(task.places, task.stages, strict=True):
+                batch = work.judge(place, stage, batch)
+            work.out.append("records", batch)
+            if task.barrier is not None and batch.num_rows:
+                work.sketch(task.barrier, batch)
+            report(batch.num_rows, size)
+        work.out.create("records", _base_schema(task))  # every unit has one, if only an empty one
+        work.out.close(work.tallies)
+    return replace(finished(task.folder), notes=notes)
 
 
 def _base_schema(task: UnitTask) -> pa.Schema:
     if task.origin is not None:
         return task.origin[0].schema.append(pa.field(FACT + "edits", EDITS))
     assert task.previous is not None
-    return schema_of(task.previous / "records.arrow")
+    return schema_of(task.previous, "records.arrow")
 
 
 def _batches(task: UnitTask, work: Work) -> Iterator[Batch]:
     if task.origin is None:
         assert task.previous is not None
-        yield from batches(task.previous / "records.arrow")
+        yield from batches(task.previous, "records.arrow")
         return
     plan, unit = task.origin
     tally = work.tallies.setdefault(READ, Tally())

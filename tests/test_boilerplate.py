@@ -23,6 +23,7 @@ from reference.sketches import MemorySketches, SerialEngine, chat
 
 import curate
 from curate.engine.local import LocalEngine
+from curate.io.store import Store
 from curate.record import Batch
 from curate.stages._frequency import Frequent
 from curate.stages.boilerplate import Boilerplate, Repeated
@@ -461,7 +462,7 @@ def test_the_answer_is_the_same_for_any_order_of_files_size_of_batches_and_memor
             folder = tmp_path / f"{number}.{memory}"
             folder.mkdir()
             parts = tuple(sketches.part(barrier, unit) for unit in units)
-            repeated = barrier.resolve(MemorySketches(parts, folder, memory), SerialEngine())
+            repeated = barrier.resolve(MemorySketches(parts, Store.at(folder), memory), SerialEngine())
             files.append(Path(repeated.file).read_bytes())
             resolved.append(repeated)
             assert [path.name for path in folder.iterdir()] == ["boilerplate.passages.arrow"]
@@ -470,7 +471,7 @@ def test_the_answer_is_the_same_for_any_order_of_files_size_of_batches_and_memor
     assert all((r.summary, r.findings) == (resolved[0].summary, resolved[0].findings) for r in resolved)
     one = sketches.judge(resolved[0], batches)
     assert {line["action"] for line in one.values()} >= {"keep", "edit"}
-    again = pickle.loads(pickle.dumps(resolved[-1])).at(tmp_path / "0.20000")
+    again = pickle.loads(pickle.dumps(resolved[-1])).at(Store.at(tmp_path / "0.20000"))
     assert sketches.judge(again, [piece for unit in slices for piece in unit]) == one
 
 
@@ -480,7 +481,7 @@ def test_partitions_are_counted_by_two_worker_processes_as_by_one(tmp_path: Path
     with LocalEngine(2) as two:
         for name, engine in (("one", SerialEngine()), ("two", two)):
             (tmp_path / name).mkdir()
-            barrier.resolve(MemorySketches(parts, tmp_path / name, 20_000), engine)
+            barrier.resolve(MemorySketches(parts, Store.at(tmp_path / name), 20_000), engine)
     file = "boilerplate.passages.arrow"
     assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 

@@ -16,6 +16,7 @@ import curate
 from curate import outcome, release, unit
 from curate.errors import InputError, RecipeError, StageError
 from curate.io.scan import scan
+from curate.io.store import Store
 
 Rewrite = Callable[[Path, str, str], None]
 
@@ -192,15 +193,15 @@ def test_a_finished_release_is_not_made_again_unless_something_changed(
     assert curate.run(corpus / "curate.yaml", workers=1).manifest["root"] != first["root"]
 
 
-def _count_units(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    done: list[Path] = []
-    commit = outcome.commit
+def _count_units(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    done: list[str] = []
+    finished = outcome.finished
 
-    def counted(partial: Path, final: Path) -> None:
-        done.append(final)
-        commit(partial, final)
+    def counted(folder: Store) -> outcome.Done:
+        done.append(folder.name)
+        return finished(folder)
 
-    monkeypatch.setattr(unit, "commit", counted)
+    monkeypatch.setattr(unit, "finished", counted)
     return done
 
 

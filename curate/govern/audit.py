@@ -44,7 +44,7 @@ def draw(chains: Sequence[Chain], folder: Path, size: int) -> list[Shard]:
     """
     chosen: list[tuple[_Place, dict[str, Any]]] = []
     for chain in chains if size else ():
-        for batch in batches(chain.folders[-1] / "records.arrow"):
+        for batch in batches(chain.done[-1].folder, "records.arrow"):
             bar = chosen[-1][0] if len(chosen) == size else None
             chosen += [
                 (place, _line(batch, at)) for at, place in _places(batch) if bar is None or place < bar

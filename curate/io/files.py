@@ -107,7 +107,7 @@ def _list_local(pattern: str, folder: Path) -> Iterator[tuple[str, str | None]]:
 def _list_remote(pattern: str, folder: Path) -> Iterator[tuple[str, str | None]]:
     shown = public(pattern)
     try:
-        fs, path = _connect(pattern)
+        fs, path = connect(pattern)
         if not glob.has_magic(path) or fs.exists(path):
             yield (pattern, None) if fs.exists(path) else ("", _nothing(shown, "nothing like it is there"))
             return
@@ -168,7 +168,7 @@ def _locate(pattern: str, match: str) -> str:
     return f"{scheme}://{user}{at}{match}" if match.startswith(f"{host}/") else f"{scheme}://{netloc}/{match}"
 
 
-def _connect(location: str) -> tuple[Any, str]:
+def connect(location: str) -> tuple[Any, str]:
     """Return the storage of a URL, and the path in it. Never for a local path: '::' has a meaning in a URL."""
     import fsspec
     from fsspec.registry import known_implementations
@@ -188,7 +188,7 @@ def size(location: str) -> int:
     """Return a file's size in bytes. Raises OSError, or what the storage library raises."""
     if not is_remote(location):
         return Path(location).stat().st_size
-    fs, path = _connect(location)
+    fs, path = connect(location)
     return int(fs.size(path))
 
 
@@ -196,7 +196,7 @@ def size(location: str) -> int:
 def opened(location: str) -> Iterator[BinaryIO]:
     """Open a file for reading. Raises OSError, or what the storage library raises; MissingExtra."""
     if is_remote(location):
-        fs, path = _connect(location)
+        fs, path = connect(location)
         with fs.open(path, "rb", block_size=READ_AHEAD) as file:
             yield file
     else:

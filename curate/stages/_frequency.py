@@ -97,7 +97,7 @@ def count(sketches: Sketches, known: Census, limit: int, engine: Engine) -> Freq
     scratch folder, in files by the hash's first byte.
     """
     place = {key: index for index, key in enumerate(known.files)}
-    with tempfile.TemporaryDirectory(dir=sketches.scratch) as folder:
+    with tempfile.TemporaryDirectory(dir=sketches.store.path) as folder:
         held = _Held(Path(folder), sketches.memory // _AT_WORK)
         for part in sketches.parts:
             for entries in _entries(part, place):

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from curate import record
+from curate.io.store import Store
 from curate.record import Batch
 from curate.stage import Decision, Engine, Sketches, StageOptions, Verdict
 from curate.stages import _frequency
@@ -130,7 +131,7 @@ class Boilerplate:
         if self.options.max_share is not None:  # as a decimal: 0.29 of 100 records are 29, not 28.99…
             limit = max(limit, int(Decimal(str(self.options.max_share)) * known.records))
         found = _frequency.count(sketches, known, limit, engine)
-        file = sketches.scratch / f"{self.name}.passages.arrow"
+        file = sketches.store.path / f"{self.name}.passages.arrow"
         _frequency.save(file, found.table, known.files)
         summary = {
             "records": known.records,
@@ -155,9 +156,9 @@ class Repeated:
     findings: tuple[dict[str, Any], ...] = ()
     summary: dict[str, Any] = field(default_factory=dict)
 
-    def at(self, folder: Path) -> Repeated:
-        """Return the stage for a scratch folder that lies elsewhere now."""
-        return replace(self, file=str(folder / Path(self.file).name))
+    def at(self, store: Store) -> Repeated:
+        """Return the stage for a store that lies elsewhere now."""
+        return replace(self, file=str(store.path / Path(self.file).name))
 
     def judge(self, batch: Batch) -> Verdict:
         """Edit the records that hold frequent passages; drop those that would be left with nothing."""

@@ -84,7 +84,7 @@ class Exact:
         """Group equal records; holds about 30 bytes per record, then 100 per candidate."""
         records = sum(part.table(["_row"]).num_rows for part in sketches.parts)
         earlier = Earlier.of(self.options, sketches.parts, records, engine)
-        with tempfile.TemporaryDirectory(dir=sketches.scratch) as scratch:
+        with tempfile.TemporaryDirectory(dir=sketches.store.path) as scratch:
             folder = Path(scratch)
             found = nominate(earlier.parts, earlier.total, ["key"], sketches.memory, engine, folder)
             met, found = earlier.split(found)

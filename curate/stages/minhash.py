@@ -155,7 +155,7 @@ class MinHash:
         parts = sketches.parts
         records = sum(part.table(["_row"]).num_rows for part in parts)
         earlier = Earlier.of(self.options, parts, records, engine)
-        with tempfile.TemporaryDirectory(dir=sketches.scratch) as scratch:
+        with tempfile.TemporaryDirectory(dir=sketches.store.path) as scratch:
             folder = Path(scratch)
             found = nominate(
                 earlier.parts, earlier.total, _band_names(self.bands), sketches.memory, engine, folder

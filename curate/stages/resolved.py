@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.io.store import Store
 from curate.kernels.survivor import Census
 from curate.record import Batch, locator
 from curate.stage import Decision, Sketches, SketchPart, Verdict
@@ -70,9 +71,9 @@ class Resolved:
             released = roots.take(batch.column("release"))
             yield pa.record_batch([*places, *batch.columns[:-1], released], schema=MEMBERS)
 
-    def at(self, folder: Path) -> Resolved:
-        """Return the stage for a scratch folder that lies elsewhere now."""
-        return replace(self, file=str(folder / Path(self.file).name))
+    def at(self, store: Store) -> Resolved:
+        """Return the stage for a store that lies elsewhere now."""
+        return replace(self, file=str(store.path / Path(self.file).name))
 
     def judge(self, batch: Batch) -> Verdict:
         """Drop the records that the file names as duplicates; state the clusters of all."""
@@ -173,7 +174,7 @@ def settle(
     own = np.flatnonzero(clusters.member == clusters.kept)  # the kept records, in canonical order
     kept, sizes = np.unique(clusters.kept, return_counts=True)
     sizes = sizes[np.searchsorted(kept, clusters.member[own])]
-    file = sketches.scratch / f"{name}.decisions.arrow"
+    file = sketches.store.path / f"{name}.decisions.arrow"
     ids = _ids(clusters.member, census, sketches)
     releases = [{key: one[key] for key in ("name", "version", "root")} for one in held.releases]
     about = {"fact": fact, "reason": reason, "releases": orjson.dumps(releases).decode()}

@@ -163,7 +163,7 @@ class Semantic:
             Clustering.none(len(PARTS)),
             _census(parts, np.empty(0, np.int64), self.options),
         )
-        with tempfile.TemporaryDirectory(dir=sketches.scratch) as scratch:
+        with tempfile.TemporaryDirectory(dir=sketches.store.path) as scratch:
             if compared.any():
                 folder = Path(scratch)
                 vectors = _vectors.gather(parts, compared, folder)

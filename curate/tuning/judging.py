@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from curate import record
 from curate.errors import CurateError
+from curate.io.store import Store
 from curate.pipeline import AllSketches, Part
 from curate.record import FACT, Batch
 from curate.stage import Barrier, Engine
@@ -207,8 +208,8 @@ class Judge:
             pass
         scratch = folder / "resolved"
         scratch.mkdir(parents=True)
-        parts = tuple(Part(task.folder) for task in tasks)
-        stage = one.stage.resolve(AllSketches(parts, scratch, _MEMORY), self._engine)
+        parts = tuple(Part(Store.at(task.folder)) for task in tasks)
+        stage = one.stage.resolve(AllSketches(parts, Store.at(scratch), _MEMORY), self._engine)
         left = self._now(stage, one, states)
         shutil.rmtree(folder)
         return {at: left.get(at) for at in states}

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from curate import record
+from curate.io.store import Store
 from curate.record import Batch
 from curate.stage import Engine, Stage, Verdict
 
@@ -37,7 +38,7 @@ class MemorySketches:
     """All parts (stage.Sketches)."""
 
     parts: tuple[MemoryPart, ...]
-    scratch: Path
+    store: Store
     memory: int = 1 << 30
 
 
@@ -87,7 +88,7 @@ def resolve(
 ) -> Stage:
     """Sketch units of batches and resolve them."""
     parts = tuple(part(barrier, unit) for unit in units)
-    stage: Stage = barrier.resolve(MemorySketches(parts, scratch), engine or SerialEngine())
+    stage: Stage = barrier.resolve(MemorySketches(parts, Store.at(scratch)), engine or SerialEngine())
     return stage
 
 
