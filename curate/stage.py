@@ -246,9 +246,9 @@ class Sketches(Protocol):
 
     @property
     def store(self) -> Any:
-        """Return the folder (curate.io.store.Store) through which resolving shares files with its workers; it outlives the segment.
+        """Return the folder (curate.io.store.Store) through which resolving shares files with its workers.
 
-        The resolved stage may read there. What is only spilled belongs on the machine's own disk
+        It outlives the segment. The resolved stage may read there. What is only spilled belongs on the machine's own disk
         (curate.io.store.scratch), where no other machine can read it.
         """
         ...
@@ -276,8 +276,18 @@ class Engine(Protocol):
 
     workers: int
 
-    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
-        """Yield the results in the order of the tasks."""
+    def map(
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        again: Callable[[T, int], T] | None = None,
+    ) -> Iterator[R]:
+        """Yield the results in the order of the tasks.
+
+        again: called in this process when the worker on a task has died, with the task and the number of its
+        deaths so far (1, 2, …); returns the task to try next, or raises. By default a task is tried three times,
+        then StageError is raised. The loss of a whole node is nobody's fault and does not count.
+        """
         ...
 
 

@@ -63,7 +63,12 @@ class LocalEngine:
             self._queue.put(None)
             self._thread.join(timeout=5)
 
-    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+    def map(
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        again: Callable[[T, int], T] | None = None,
+    ) -> Iterator[R]:
         """Yield function(task) in the order of the tasks."""
         if self.workers == 1 or len(tasks) <= 1:
             yield from self._map_here(function, tasks)

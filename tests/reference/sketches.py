@@ -47,7 +47,9 @@ class SerialEngine:
 
     workers = 1
 
-    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+    def map(
+        self, function: Callable[[T], R], tasks: Sequence[T], again: Callable[[T, int], T] | None = None
+    ) -> Iterator[R]:
         return map(function, tasks)
 
 
