@@ -248,8 +248,8 @@ class Sketches(Protocol):
     def store(self) -> Any:
         """Return the folder (curate.io.store.Store) through which resolving shares files with its workers.
 
-        It outlives the segment. The resolved stage may read there. What is only spilled belongs on the machine's own disk
-        (curate.io.store.scratch), where no other machine can read it.
+        It outlives the segment, and the resolved stage may read there. What is only spilled belongs on the
+        machine's own disk (curate.io.store.scratch), where no other machine can read it.
         """
         ...
 

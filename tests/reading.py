@@ -30,7 +30,9 @@ class Serial:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+    def map(
+        self, function: Callable[[T], R], tasks: Sequence[T], again: Callable[[T, int], T] | None = None
+    ) -> Iterator[R]:
         for task in tasks:
             self.calls.append(function.__name__)
             yield function(pickle.loads(pickle.dumps(task)))
