@@ -31,6 +31,7 @@ from curate.record import FACT, Batch
 
 REPORT = "report.json"
 SKETCH = "sketch"
+MISSING = "is not there"
 _BLOCK = 2**20  # bytes read at a time
 
 
@@ -103,9 +104,8 @@ class Writer:
         for writer in self._writers.values():
             writer.close()
         stated = {f.name: f for schema in self._schemas.values() for f in schema if f.name.startswith(FACT)}
-        listed = {path.name: [path.stat().st_size, _crc32(path)] for path in sorted(self.folder.iterdir())}
         report = {
-            "files": listed,
+            "files": {path.name: _written(path) for path in sorted(self.folder.iterdir())},
             "facts": base64.b64encode(pa.schema(list(stated.values())).serialize().to_pybytes()).decode(),
             "tallies": {name: vars(tally) for name, tally in tallies.items()},
         }
@@ -147,23 +147,32 @@ def recall(folder: Store) -> tuple[Done | None, tuple[str, ...]]:
     Every file must be there with the bytes that were written, and no other; in object storage, whose service
     answers for the bytes, with their number. A unit on which a stage failed needs a second try.
     """
+    if wrong := damage(folder):
+        return None, (() if wrong == MISSING else (f"{folder.name}: {wrong}",))
+    try:
+        done = finished(folder)
+    except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException):
+        return None, (f"{folder.name}: its {REPORT} is damaged",)
+    return (None if any(tally.failures for tally in done.tallies.values()) else done), ()
+
+
+def listing(folder: Store) -> dict[str, tuple[int, int]]:
+    """Return of every file in a folder its bytes and, on a disk, its CRC-32: what its report lists."""
+    if folder.is_remote:
+        return {name: (size, 0) for name, size in folder.sizes().items()}
+    return {name: _written(folder.path / name) for name in folder.sizes()}
+
+
+def damage(folder: Store) -> str | None:
+    """Return what is wrong with a folder whose report lists its files; MISSING where there is none; None: nothing."""
+    there = folder.sizes()
+    if REPORT not in there:
+        return f"has no {REPORT}, so it is not whole" if there else MISSING
     try:
         report = orjson.loads(folder.read(REPORT))
         listed = {name: (int(size), int(crc)) for name, (size, crc) in report["files"].items()}
-        done = finished(folder)
-    except FileNotFoundError:
-        return None, (() if not folder.sizes() else (f"{folder.name}: has no {REPORT}, so it is not whole",))
-    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
-        return None, (f"{folder.name}: its {REPORT} is damaged",)
-    if wrong := _unlike(folder, listed):
-        return None, (f"{folder.name}: {wrong}",)
-    if any(tally.failures for tally in done.tallies.values()):
-        return None, ()
-    return done, ()
-
-
-def _unlike(folder: Store, listed: Mapping[str, tuple[int, int]]) -> str | None:
-    there = folder.sizes()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return f"its {REPORT} is damaged"
     there.pop(REPORT, None)
     for name in sorted(there.keys() | listed.keys()):
         if name not in listed:
@@ -173,18 +182,18 @@ def _unlike(folder: Store, listed: Mapping[str, tuple[int, int]]) -> str | None:
             return f"{name} is missing"
         if there[name] != size:
             return f"{name} has {there[name]:,} bytes, and had {size:,} when it was written"
-        if not folder.is_remote and _crc32(folder.path / name) != crc:
+        if not folder.is_remote and _written(folder.path / name)[1] != crc:
             return f"{name} has other bytes than were written"
     return None
 
 
-def _crc32(path: Path) -> int:
-    """Return a file's CRC-32: it tells damage, which is all that can happen to a folder of our own."""
-    crc = 0
+def _written(path: Path) -> tuple[int, int]:
+    """Return a file's bytes and CRC-32, which tells damage: all that can happen to a folder of our own."""
+    size = crc = 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            crc = zlib.crc32(block, crc)
-    return crc
+            size, crc = size + len(block), zlib.crc32(block, crc)
+    return size, crc
 
 
 def batches(folder: Store, name: str, columns: Sequence[str] | None = None) -> Iterator[Batch]:

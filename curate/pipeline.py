@@ -25,7 +25,7 @@ import pyarrow as pa
 from curate.errors import StageError
 from curate.io.scan import SourcePlan, Unit
 from curate.io.store import Store
-from curate.outcome import SKETCH, Done, Tally, batches, mapped
+from curate.outcome import MISSING, REPORT, SKETCH, Done, Tally, batches, damage, listing, mapped
 from curate.recipe import StageSpec
 from curate.record import Batch
 from curate.software import software
@@ -33,7 +33,7 @@ from curate.stage import Barrier, Engine, Stage
 from curate.unit import READ, UnitTask, run_unit
 
 FORMAT = "5"  # of the folders under work/; raised when they change
-_STAGE = "stage.pickle"  # of a resolution: what it resolved to; it is written last
+_STAGE = "stage.pickle"  # of a resolution: what it resolved to
 
 
 @dataclass(frozen=True)
@@ -148,16 +148,20 @@ def execute(
             )
             for chain in chains
         ]
+        reused = 0
         for chain, done in zip(chains, engine.map(run_unit, tasks), strict=True):
             chain.done.append(done)
             for note in done.notes:
                 watch.note(f"work/units/{note}; done again")
+            reused += done.reused
             for name, tally in done.tallies.items():
                 outcome.tallies.setdefault(name, {}).setdefault(chain.plan.source.name, Tally()).add(tally)
         watch.end()
+        if reused:
+            watch.note(f"{reused:,} of {len(tasks):,} units were finished before, and are used as they are")
         if segment.sketches is not None and isinstance(barrier, Barrier):
             watch.begin(f"{barrier.name}: resolve", 0)
-            resolved, digest = _resolve(segment.sketches, barrier, chains, engine, work, memory)
+            resolved, digest = _resolve(segment.sketches, barrier, chains, engine, work, memory, watch.note)
             outcome.resolved[barrier.name] = resolved
             outcome.findings += getattr(resolved, "findings", ())
             outcome.summaries[barrier.name] = dict(getattr(resolved, "summary", {}))
@@ -247,20 +251,28 @@ class AllSketches:
 
 
 def _resolve(
-    spec: StageSpec, barrier: Barrier, chains: Sequence[Chain], engine: Engine, work: Store, memory: int
+    spec: StageSpec,
+    barrier: Barrier,
+    chains: Sequence[Chain],
+    engine: Engine,
+    work: Store,
+    memory: int,
+    note: Callable[[str], None],
 ) -> tuple[Stage, str]:
     """Return the resolved stage and a digest of all it was resolved from; finished resolutions are reused."""
     digest = _hash(spec.resolved(), [chain.done[-1].key for chain in chains])
     store = work.child(f"resolved/{digest}")
-    try:
-        loaded: Any = pickle.loads(store.read(_STAGE))  # our own folder, our own class: nothing foreign
-    except FileNotFoundError:
+    if wrong := damage(store):
+        if wrong != MISSING:
+            note(f"work/resolved/{digest}: {wrong}; done again")
         store.clear()
         parts = tuple(
             Part(done.folder) for chain in chains if f"{SKETCH}.arrow" in (done := chain.done[-1]).files
         )
-        store.write(_STAGE, pickle.dumps(barrier.resolve(AllSketches(parts, store, memory), engine)))
-        loaded = pickle.loads(store.read(_STAGE))
+        stage = barrier.resolve(AllSketches(parts, store, memory), engine)
+        store.write(_STAGE, pickle.dumps(stage))
+        store.write(REPORT, orjson.dumps({"files": listing(store)}))
+    loaded: Any = pickle.loads(store.read(_STAGE))  # our own folder, our own class: nothing foreign
     return loaded.at(store) if hasattr(loaded, "at") else loaded, digest
 
 

@@ -64,7 +64,7 @@ class Display:
     @property
     def watch(self) -> Watch:
         """Return the callbacks that a run reports to."""
-        return Watch(self.begin, self.end)
+        return Watch(self.begin, self.end, self.note)
 
     def begin(self, title: str, records: int) -> None:
         """Start a segment that this many records enter (0: unknown)."""
@@ -94,6 +94,12 @@ class Display:
         else:
             what = f"{self._total:,} records in " if self._total else ""
             self._line(f"{what}{seconds:.1f} s" + (f", {self._speed()}" if self._records else ""))
+
+    def note(self, text: str) -> None:
+        """Say something that a person should know, above the bars."""
+        (self._live.console if self._live is not None else self.console).print(
+            f"note: {text}", highlight=False, soft_wrap=True, markup=False
+        )
 
     def _line(self, text: str) -> None:
         self.console.print(f"{self._title}: {text}", highlight=False, soft_wrap=True)
