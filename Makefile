@@ -23,7 +23,7 @@ lint: .venv
 # Pinned by constraints.txt; made anew when what it installs changes.
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,fast,lid176,lingua,ner,semantic,tune,lm-eval,ray]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,s3,fast,lid176,lingua,ner,semantic,tune,lm-eval,ray]'
 	touch .venv
 
 # Write manifests/schema/ from the code (after a change of what recipes, source manifests or answers may hold).

@@ -50,11 +50,8 @@ class ParquetPart:
     sketch: str
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        names = list(columns or ())
-        if names == ["id"]:
-            return pa.Table.from_batches(self._batches(names))
         with pa.memory_map(self.sketch) as file:
-            return pa.ipc.open_file(file).read_all().select(names)
+            return pa.ipc.open_file(file).read_all().select(list(columns or ()))
 
     def records(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         return self._batches(list(columns or ["text"]))
@@ -62,13 +59,15 @@ class ParquetPart:
     def batches(self) -> Iterator[Batch]:
         """Yield the records with what a reader adds; rows are numbered within the group's place in the file."""
         start = self.group << 32
-        for batch in self._batches(["text"]):
+        for batch in self._batches(["id", "text"]):
             n = batch.num_rows
             same = {"source": "s", "_path": self.path, "license": None}
             columns = {name: pa.repeat(pa.scalar(value, pa.string()), n) for name, value in same.items()}
             rows = pa.array(np.arange(start + 1, start + n + 1))
             start += n
-            yield pa.RecordBatch.from_pydict({"text": batch.column("text"), "_row": rows, **columns})
+            yield pa.RecordBatch.from_pydict(
+                {**dict(zip(["id", "text"], batch.columns, strict=True)), "_row": rows, **columns}
+            )
 
     def _batches(self, columns: list[str]) -> Iterator[Batch]:
         """Unpack the group a piece at a time: what is read is then still in the cache when it is sketched."""
@@ -99,7 +98,7 @@ def sketch(task: SketchTask) -> tuple[int, int]:
     with pa.OSFile(task.part.sketch, "wb") as sink:
         for batch in task.part.batches():
             found = task.barrier.sketch(batch)
-            keys = ["source", "_path", "_row"]
+            keys = ["id", "source", "_path", "_row"]
             whole = pa.record_batch(
                 [*batch.select(keys).columns, *found.columns], names=[*keys, *found.schema.names]
             )

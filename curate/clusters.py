@@ -63,12 +63,12 @@ def write(resolved: Mapping[str, Stage], folder: Path, shard_size: int, memory: 
     names = stages(resolved)
     if not names:
         return []
-    writer = ShardWriter([Stream(folder / FOLDER, SCHEMA)], shard_size)
+    writer = ShardWriter(Stream(folder / FOLDER, SCHEMA), shard_size)
     for name in names:
         for table in _sorted(name, resolved[name], folder, memory):
-            writer.append([table])
+            writer.append(table)
     writer.close()
-    return writer.shards[0]
+    return writer.shards
 
 
 def _sorted(name: str, stage: Any, folder: Path, memory: int) -> Iterator[pa.Table]:

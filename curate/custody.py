@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate import folder as out_folder
+from curate import remote
+from curate.copies import address
 from curate.errors import IntegrityError, RecipeError
 from curate.govern import audit as audits
 from curate.govern import documents, signing, signkeys
@@ -20,20 +24,23 @@ if TYPE_CHECKING:
     from curate.govern.takedown.switching import TakenDown
 
 
-def datasheet(out: str | Path, answers: str | Path | None = None) -> list[Path]:
+def datasheet(out: str | Path, answers: str | Path | None = None) -> list[Path | str]:
     """Render every document from the manifest again and return the files written (``curate datasheet``).
 
     answers: file with a person's answers, which enter the manifest in place of those it has. Raises RecipeError
     with everything that is wrong with the file.
     """
-    release = load(out)
-    _held_to_root(release)
-    if answers is None:
-        return documents.write(release.path, release.manifest)
-    manifest = entering.enter(release.manifest, entering.read(Path(answers)))
-    written = documents.write(release.path, manifest)
-    manifests.save(manifest, release.path)
-    return [*written, release.path / manifests.NAME]
+    given = None if answers is None else entering.read(Path(answers))
+    with _locked(out) as path:
+        release = load(path)
+        _held_to_root(release)
+        if given is None:
+            written = documents.write(path, release.manifest)
+        else:
+            manifest = entering.enter(release.manifest, given)
+            written = [*documents.write(path, manifest), path / manifests.NAME]
+            manifests.save(manifest, path)
+        return [_shown(out, path, file) for file in written]
 
 
 def audit(out: str | Path, form: str | Path) -> dict[str, Any]:
@@ -42,19 +49,20 @@ def audit(out: str | Path, form: str | Path) -> dict[str, Any]:
     The answers, without any text, go into ``audit/``, their shares and intervals into the manifest and the
     datasheet. Raises RecipeError for a form of another sample or with answers that are none.
     """
-    release = load(out)
-    _held_to_root(release)
-    if release.path.resolve() in Path(form).resolve().parents:
-        raise RecipeError(
-            f"{form}: lies in the release, which the next run replaces; fill in a copy elsewhere"
-        )
-    told, answers = audits.judge(Path(form), release.path, release.manifest)
-    path = release.path / audits.FOLDER / audits.ANSWERS
-    write_text(path, answers.decode())
-    entry = manifests.output(finished(path, answers.count(b"\n")), release.path)
-    others = [held for held in release.manifest["outputs"] if held["path"] != entry["path"]]
-    outputs = sorted([*others, entry], key=lambda held: str(held["path"]))
-    finish(release.path, manifests.revised(release.manifest, audit=told, outputs=outputs))
+    with _locked(out) as folder:
+        release = load(folder)
+        _held_to_root(release)
+        if folder.resolve() in Path(form).resolve().parents:
+            raise RecipeError(
+                f"{form}: lies in the release, which the next run replaces; fill in a copy elsewhere"
+            )
+        told, answers = audits.judge(Path(form), folder, release.manifest)
+        path = folder / audits.FOLDER / audits.ANSWERS
+        write_text(path, answers.decode())
+        entry = manifests.output(finished(path, answers.count(b"\n")), folder)
+        others = [held for held in release.manifest["outputs"] if held["path"] != entry["path"]]
+        outputs = sorted([*others, entry], key=lambda held: str(held["path"]))
+        finish(folder, manifests.revised(release.manifest, audit=told, outputs=outputs))
     return told
 
 
@@ -73,6 +81,10 @@ def sign(
     """
     if (key is None) == (new_key is None):
         raise RecipeError("sign needs a key: give --key, or --new-key to make one")
+    if address(out) is not None:
+        with remote.changing(out) as copy:
+            done = sign(copy, key=key, new_key=new_key, passphrase_env=passphrase_env)
+            return replace(done, path=str(_shown(out, copy, Path(done.path))))
     release = load(out)
     path = Path(key if key is not None else new_key or "")
     signkeys.check_outside(path, release.path)
@@ -104,7 +116,9 @@ def verify(
     is told in the report and never raised; raises RecipeError where there is no such folder, or for a bad key.
     """
     keys = [key] if isinstance(key, str | Path) else key
-    return verifying.verify(Path(out), [Path(path) for path in keys], id)
+    with remote.reading(out) as path:
+        report = verifying.verify(path, [Path(key) for key in keys], id)
+    return report if address(out) is None else replace(report, out=str(address(out)))
 
 
 def takedown(
@@ -135,6 +149,16 @@ def takedown(
     from curate.govern.takedown.request import Request
     from curate.govern.takedown.tables import Tables
 
+    if address(out) is not None:
+        if key_file is None:
+            raise RecipeError(
+                f"{out}: is in object storage, where the suppression list's secret key must not lie; give --key-file"
+            )
+        with remote.changing(out) as copy:
+            return takedown(
+                copy, ids, authors, urls, match, contained=contained, reference=reference, received=received,
+                key_file=key_file, removed_key=removed_key, dry_run=dry_run,
+            )  # fmt: skip
     path, key = Path(out), None if key_file is None else Path(key_file)
     asked = Request.of(
         ids, authors, urls, None if match is None else Path(match),
@@ -157,6 +181,24 @@ def takedown(
         return switching.preview(tables, release.manifest, asked, found)
     with out_folder.working(path, fresh=False) as work:
         return switching.carry_out(tables, release.manifest, asked, found, work, key, finish)
+
+
+@contextmanager
+def _locked(out: str | Path) -> Iterator[Path]:
+    """Give a release's folder, or a copy of it that goes back, to a command that alone writes there."""
+    with remote.changing(out) as path:
+        if address(out) is not None:  # nobody else has the copy
+            yield path
+            return
+        load(path)  # raises where there is none: only in a release is a lock made
+        with out_folder.working(path, fresh=False, clears=()):
+            yield path
+
+
+def _shown(out: str | Path, folder: Path, file: Path) -> Path | str:
+    """Return the path of a file of a release, or its URL."""
+    url = address(out)
+    return file if url is None else f"{url}/{file.relative_to(folder).as_posix()}"
 
 
 def _held_to_root(release: Release) -> None:

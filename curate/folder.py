@@ -7,40 +7,38 @@ ever replaced or removed.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from curate.copies import Copy
 from curate.errors import IntegrityError, RecipeError
 from curate.govern import audit, documents
 from curate.govern import manifest as manifests
 from curate.io.scan import InputFile
+from curate.io.store import Store
 from curate.io.write import finished, sync
 from curate.recipe import StageSpec
+from curate.work import ALL, Note
+from curate.work import JOURNAL as JOURNAL
+from curate.work import LOCK as LOCK
+from curate.work import RUN as RUN
+from curate.work import clean as clean
+from curate.work import clear as clear
+from curate.work import working as working
 
 PARTS = (
     *("data", "records", "leaves", "ledger", "removed", "clusters", "index", "audit", "disclosures"),
     "ATTRIBUTION.csv",
 )
-LOCK = "curate.lock"
-_WORK = (
-    "units",
-    "resolved",
-    "scan",
-    "release",
-    "replaced",
-    "takedown",
-    "tune",
-)  # what a run makes in OUT/work
 TUNE = "tune"  # what `curate tune` measured; goes when a run makes another release of the folder
 LASTING = ("takedown",)  # what a run leaves where it is: the log of take-downs and their suppression list
-JOURNAL = "takedown/journal.json"  # in OUT/work: a take-down that is all prepared, and not all done
 _OURS = re.compile(
     r"(part|edited)-\d{5,}\.(parquet|jsonl\.zst)|pii-(sample|answers)\.jsonl|requests\.ndjson|impact-\d+\.json"
     r"|domains\.csv|(eu-art53|ca-ab2013|nist-ai-600-1|gdpr-record)\.(json|md)"
@@ -49,36 +47,29 @@ _OURS = re.compile(
 _TUNED = re.compile(r"report\.(json|html)|losses\.parquet|(adapters|base)/.+")  # of the files under tune/
 
 
-def check(out: Path) -> None:
-    """Raise RecipeError if writing a release to this folder would touch something that is not ours."""
-    if out.exists() and not out.is_dir():
-        raise RecipeError(f"--out {out}: is a file; name a folder")
-    above = next((parent for parent in out.absolute().parents if parent.exists()), None)
-    if above is not None and not above.is_dir():
-        raise RecipeError(f"--out {out}: {above} is a file, so the folder cannot be made; name another")
-    if not out.exists():
-        return
-    if (out / "work" / JOURNAL).is_file():
+def check(out: Path, there: Sequence[str] | None = None) -> None:
+    """Raise RecipeError if writing a release to this folder would touch something that is not ours.
+
+    there: names of the files in it, where ``out`` is only a copy of what is read of them.
+    """
+    if there is None:
+        _check_place(out)
+        there = _names(out)
+    if f"work/{JOURNAL}" in there:
         raise RecipeError(
             f"--out {out}: a take-down was stopped half-way; run that 'curate takedown' again first"
         )
-    held = sorted(path.name for path in out.iterdir())
-    if not held:
+    if not there:
         return
     manifest = _manifest(out)
-    if manifest is None and not (out / "work" / LOCK).is_file():
+    if manifest is None and f"work/{LOCK}" not in there:
+        held = sorted({name.split("/")[0] for name in there})
         raise RecipeError(
             f"--out {out}: holds {', '.join(held[:3])} and no release; name an empty or new folder"
         )
-    foreign = [
-        path.relative_to(out).as_posix()
-        for name in (*PARTS, *LASTING)
-        for path in sorted((out / name).glob("*"))
-        if not (path.is_file() and _OURS.fullmatch(path.name))
-    ] + _foreign_to_tune(out)
-    if foreign:
+    if foreign := [name for name in there if not is_ours(name)]:
         raise RecipeError(
-            f"--out {out}: {foreign[0]} is no file of a release; move it, or name another folder"
+            f"--out {out}: {foreign[0].rstrip('/')} is no file of a release; move it, or name another folder"
         )
     documents.check(out)
     form = out / audit.FOLDER / audit.SAMPLE
@@ -86,6 +77,34 @@ def check(out: Path) -> None:
         raise RecipeError(
             f"--out {out}: {form.relative_to(out)} was filled in; move it to another folder to keep it"
         )
+
+
+def _check_place(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"--out {out}: is a file; name a folder")
+    above = next((parent for parent in out.absolute().parents if parent.exists()), None)
+    if above is not None and not above.is_dir():
+        raise RecipeError(f"--out {out}: {above} is a file, so the folder cannot be made; name another")
+
+
+def _names(out: Path) -> list[str]:
+    """Return what lies in a folder: at its top, and in the places that a release has; folders end in a slash."""
+    if not out.exists():
+        return []
+    found = list(out.iterdir())
+    for name in (*PARTS, *LASTING):
+        found += (out / name).glob("*")
+    found += [path for path in (out / TUNE).rglob("*") if not path.is_dir()]
+    found += [path for name in (LOCK, JOURNAL) if (path := out / "work" / name).is_file()]
+    return sorted(f"{path.relative_to(out).as_posix()}{'' if path.is_file() else '/'}" for path in found)
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a run may replace or leave a file of OUT: it lies elsewhere than a release's, or is one of them."""
+    part, _, rest = name.partition("/")
+    if not rest or part not in (*PARTS, *LASTING, TUNE):
+        return True
+    return bool((_TUNED if part == TUNE else _OURS).fullmatch(rest))
 
 
 def check_tune(out: Path) -> None:
@@ -136,49 +155,61 @@ def _manifest(out: Path) -> dict[str, Any] | None:
         return None
 
 
-@contextmanager
-def working(out: Path, fresh: bool) -> Iterator[Path]:
-    """Hold OUT/work for one run alone; it is gone when the run has finished, and kept when it has not."""
-    work = out / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / LOCK).open("a+") as lock:
-        _lock(lock, out)
-        if fresh:
-            clear(work)
-        yield work
-        clean(out)
+@dataclass(frozen=True)
+class Work:
+    """Where a run works."""
+
+    store: Store  # OUT/work, which all workers reach
+    path: Path  # for this process alone, on the disk of this machine
 
 
-def clean(out: Path) -> None:
-    """Remove what a run left in OUT/work, and OUT/work itself if nothing else is in it."""
-    work = out / "work"
-    clear(work)
-    (work / LOCK).unlink(missing_ok=True)
-    if work.is_dir() and not any(work.iterdir()):
-        work.rmdir()
+class Folder:
+    """A release folder on a disk, as a run uses it. That of curate.remote is in object storage."""
 
+    copy: Copy | None = None  # of one that is elsewhere
 
-def clear(work: Path, *names: str) -> None:
-    """Remove these parts of OUT/work, all of them by default."""
-    for name in names or _WORK:
-        shutil.rmtree(work / name, ignore_errors=True)
+    def __init__(self, path: Path) -> None:
+        self.path = path  # where this process reads and writes it
+        self.shown = str(path)
 
+    def check(self) -> None:
+        """Raise RecipeError if writing a release here would touch something that is not ours."""
+        check(self.path)
 
-def _lock(file: Any, out: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on this system: two runs into one folder go unnoticed there
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        raise RecipeError(
-            f"--out {out}: another run (process {file.read().strip()}) is working there"
-        ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
+    def check_inputs(self, files: Iterable[InputFile]) -> None:
+        """Raise RecipeError if a source reads this folder."""
+        check_inputs(self.path, files)
+
+    def check_earlier(self, stages: Iterable[StageSpec]) -> None:
+        """Raise RecipeError if a stage deduplicates against the release that the run would replace."""
+        check_earlier(self.path, stages)
+
+    def earlier(self) -> dict[str, Any]:
+        """Return the manifest of the release that a run is about to replace; empty where there is none."""
+        return _manifest(self.path) or {}
+
+    def scans(self, fresh: bool) -> Path | None:
+        """Return where scans of an unfinished run are kept, None where nothing may be written yet."""
+        # Scanning must not create the output folder: an input error leaves no trace.
+        return self.path / "work" / "scan" if not fresh and (self.path / "work").is_dir() else None
+
+    def is_whole(self, entry: Mapping[str, Any]) -> bool:
+        """Tell whether a file is here with the bytes that a manifest lists."""
+        return is_whole(self.path / entry["path"], entry)
+
+    @contextmanager
+    def working(self, fresh: bool, note: Note, clears: Sequence[str] = ALL) -> Iterator[Work]:
+        """Hold OUT/work for one run alone; what it clears is gone when the run has finished."""
+        with working(self.path, fresh, clears, note) as work:
+            yield Work(Store.at(work), work)
+
+    def publish(self, staging: Path, parts: Sequence[str], finish: Callable[[], None]) -> None:
+        """Put a release in place of what is here: its parts, and what finish writes, the manifest last."""
+        publish(staging, self.path, parts, finish)
+
+    def revise(self, write: Callable[[], None]) -> None:
+        """Write documents, or a manifest with them, into the release that is here."""
+        write()
 
 
 def publish(staging: Path, out: Path, parts: Iterable[str], finish: Callable[[], None]) -> None:
@@ -203,8 +234,12 @@ def publish(staging: Path, out: Path, parts: Iterable[str], finish: Callable[[],
     finish()
 
 
-def with_tune(manifest: dict[str, Any], earlier: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def with_tune(
+    manifest: dict[str, Any], earlier: Mapping[str, Any], whole: Callable[[Mapping[str, Any]], bool]
+) -> dict[str, Any]:
     """Return the manifest of a run with what was tuned on the same release, made earlier.
+
+    whole: tells whether a file is there with the bytes that a manifest lists.
 
     Only if its files are there as they were: a tune that was stopped while it replaced another's leaves others.
     """
@@ -212,7 +247,7 @@ def with_tune(manifest: dict[str, Any], earlier: Mapping[str, Any], out: Path) -
     if not tuned or tuned["root"] != manifest["root"]:
         return manifest
     files = [entry for entry in earlier["outputs"] if entry["path"].startswith(f"{TUNE}/")]
-    if not all(is_whole(out / entry["path"], entry) for entry in files):
+    if not all(map(whole, files)):
         return manifest
     return manifests.revised(
         manifest,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +36,8 @@ SCHEMA = pa.schema(
 # While a run works, each decision also knows its record's row and its stage's place in the recipe, so that
 # the finished ledger stands in one order whatever the units, workers or batches were.
 WORKING = pa.schema([*SCHEMA, ("_row", pa.int64()), ("_stage", pa.int32())])
+_SHARE = 4  # of a run's memory, the part that DuckDB may hold
+_opened = itertools.count()
 ORDER = [(name, "ascending") for name in ("_row", "_stage", "reason", "action", "evidence")]
 
 
@@ -73,6 +78,24 @@ def _table(stage: str, place: int, batch: Batch, columns: dict[str, pa.Array]) -
         "_stage": pa.repeat(pa.scalar(place, pa.int32()), n),
     }
     return pa.table([columns[name] for name in WORKING.names], schema=WORKING)
+
+
+def database(memory: int) -> duckdb.DuckDBPyConnection:
+    """Open an empty DuckDB to count tables in, for a run that may hold ``memory`` bytes in all.
+
+    It gets a share of them, 128 MB at least: its limit leaves out what it reads files with, and the process holds
+    other things. What does not fit is spilled to the machine's own disk (TMPDIR). Never more threads than 4, each of
+    which holds a row group that it unpacks.
+    """
+    import duckdb
+
+    spill = Path(tempfile.gettempdir()) / f"curate-duckdb-{os.getpid()}-{next(_opened)}"
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{max(memory // _SHARE // 10**6, 128)}MB",
+        "temp_directory": str(spill),  # made when it is needed, and removed at the end
+        "threads": min(4, os.cpu_count() or 1),
+    }
+    return duckdb.connect(config=config)
 
 
 def connect(out: Path) -> duckdb.DuckDBPyConnection:

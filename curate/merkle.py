@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import orjson
 import pyarrow as pa
@@ -29,6 +31,10 @@ FOLDER = "leaves"
 SCHEMA = pa.schema([pa.field("leaf", pa.binary(32), nullable=False)])
 SALT_BYTES = 16  # 128 bits
 ALGORITHM = "HMAC-SHA256 leaves, RFC 6962 SHA-256 tree"
+Subtree: TypeAlias = tuple[
+    int, bytes
+]  # height h, and the root over 2^h leaves whose first is a multiple of 2^h
+_AT_ONCE = 16_384  # leaves hashed at a time
 
 
 def seed(plans: Sequence[SourcePlan]) -> bytes:
@@ -59,6 +65,27 @@ def _node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+def subtrees(leaves: Sequence[bytes], first: int) -> list[Subtree]:
+    """Return the perfect subtrees that leaves make up, the first of them being number ``first`` of all: in order.
+
+    What lies between is complete whatever else is in the tree, so workers can hash stretches of it, each on its own:
+    grafted one after the other, they give the tree. There are at most two of each height.
+    """
+    level = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    before: list[Subtree] = []
+    after: list[Subtree] = []
+    height, at = 0, first
+    while level:
+        if at & 1:  # its left sibling is not here
+            before.append((height, level.pop(0)))
+            at += 1
+        if len(level) & 1:  # its right sibling is not here
+            after.append((height, level.pop()))
+        level = [_node(level[i], level[i + 1]) for i in range(0, len(level), 2)]
+        height, at = height + 1, at >> 1
+    return before + after[::-1]
+
+
 class Tree:
     """The Merkle tree hash of leaves as they come; holds one hash per level."""
 
@@ -68,14 +95,21 @@ class Tree:
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add leaves at the right end."""
-        for leaf in leaves:
-            node = hashlib.sha256(b"\x00" + leaf).digest()
-            full = self.size  # each trailing one bit is a perfect subtree that the new node completes
+        coming = iter(leaves)
+        while some := list(itertools.islice(coming, _AT_ONCE)):
+            self.graft(subtrees(some, self.size))
+
+    def graft(self, nodes: Iterable[Subtree]) -> None:
+        """Add the next leaves by the roots of the perfect subtrees that they make up (:func:`subtrees`)."""
+        for height, node in nodes:
+            full = (
+                self.size >> height
+            )  # each trailing one bit is a perfect subtree that the new one completes
             while full & 1:
                 node = _node(self._peaks.pop(), node)
                 full >>= 1
             self._peaks.append(node)
-            self.size += 1
+            self.size += 1 << height
 
     def root(self) -> str:
         """Return the root in hex; of no leaves, the hash of nothing."""

@@ -31,6 +31,7 @@ from curate.record import FACT, Batch
 
 REPORT = "report.json"
 SKETCH = "sketch"
+KILLED = "killed"  # in a tally's failures: records on which workers died, again and again
 MISSING = "is not there"
 _BLOCK = 2**20  # bytes read at a time
 
@@ -145,7 +146,8 @@ def recall(folder: Store) -> tuple[Done | None, tuple[str, ...]]:
     """Return a unit that an earlier run finished, None where it must be done, and what is wrong with what is there.
 
     Every file must be there with the bytes that were written, and no other; in object storage, whose service
-    answers for the bytes, with their number. A unit on which a stage failed needs a second try.
+    answers for the bytes, with their number. A unit on which a stage failed needs a second try; one on which workers
+    died has had many.
     """
     if wrong := damage(folder):
         return None, (() if wrong == MISSING else (f"{folder.name}: {wrong}",))

@@ -22,15 +22,16 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from curate.careful import Care
 from curate.errors import StageError
 from curate.io.scan import SourcePlan, Unit
 from curate.io.store import Store
-from curate.outcome import MISSING, REPORT, SKETCH, Done, Tally, batches, damage, listing, mapped
+from curate.outcome import KILLED, MISSING, REPORT, SKETCH, Done, Tally, batches, damage, listing, mapped
 from curate.recipe import StageSpec
 from curate.record import Batch
 from curate.software import software
 from curate.stage import Barrier, Engine, Stage
-from curate.unit import READ, UnitTask, run_unit
+from curate.unit import READ, UnitTask, again, run_unit, unfinished
 
 FORMAT = "5"  # of the folders under work/; raised when they change
 _STAGE = "stage.pickle"  # of a resolution: what it resolved to
@@ -68,6 +69,12 @@ class Chain:
     unit: Unit
     ends: int | None = None  # the first row of the file's next unit, if there is one
     done: list[Done] = field(default_factory=list)  # one per finished segment
+
+    @property
+    def title(self) -> str:
+        """Return what messages call the unit."""
+        rows = f"from row {self.unit.first_row}" + (f" to row {self.ends - 1}" if self.ends else "")
+        return f"{self.unit.file.path}, {rows}"
 
 
 @dataclass
@@ -125,31 +132,39 @@ def execute(
     outcome = Outcome(chains, {READ: {plan.source.name: Tally() for plan in plans}}, [], {})
     resolved: Stage | None = None
     digest = ""
+    if stopped := unfinished(work.child("units")):
+        watch.note(f"units in work when a run was stopped: {len(stopped)}; done again, with care")
     for segment in segments(stages):
         entering = sum(chain.unit.records for chain in chains) if segment.index == 0 else _left(outcome)
         watch.begin(segment.title, entering)
-        local = [_build(spec) for spec in segment.stages]
+        local = [_carried(_build(spec), engine, work) for spec in segment.stages]
         names = [spec.name for spec in segment.stages]
         if resolved is not None and segment.resolves is not None:
             local.insert(0, resolved)
             names.insert(0, segment.resolves.name)
-        barrier = _build(segment.sketches) if segment.sketches else None
+        barrier = _carried(_build(segment.sketches), engine, work) if segment.sketches else None
         _must_travel(local)
         does = segment.resolved()
+        keys = [_unit_key(chain, does, digest) for chain in chains]
         tasks = [
             UnitTask(
-                folder=work.child(f"units/{_unit_key(chain, does, digest)}"),
+                folder=work.child(f"units/{key}"),
                 origin=_origin(chain) if segment.index == 0 else None,
                 previous=chain.done[-1].folder if chain.done else None,
                 places=tuple(places[name] for name in names),
-                stages=tuple(local),  # type: ignore[arg-type]
-                barrier=barrier,  # type: ignore[arg-type]
+                stages=tuple(local),
+                barrier=barrier,
                 batch_records=batch_records,
+                sketched=places[segment.sketches.name] if segment.sketches else 0,
+                title=chain.title,
+                marks=work.child(f"marks/{key}"),
+                care=Care() if key in stopped else None,
+                apart=key in stopped,
             )
-            for chain in chains
+            for chain, key in zip(chains, keys, strict=True)
         ]
         reused = 0
-        for chain, done in zip(chains, engine.map(run_unit, tasks), strict=True):
+        for chain, done in zip(chains, engine.map(run_unit, tasks, again), strict=True):
             chain.done.append(done)
             for note in done.notes:
                 watch.note(f"work/units/{note}; done again")
@@ -205,6 +220,12 @@ def _must_travel(stages: Sequence[Any]) -> None:
 
 def _build(spec: StageSpec) -> Stage | Barrier:
     return spec.stage_class()(spec.options)
+
+
+def _carried(stage: Any, engine: Engine, work: Store) -> Any:
+    """Return a stage whose own files, such as models, lie where workers on other machines read them."""
+    away = getattr(engine, "elsewhere", False) and hasattr(stage, "carried")
+    return stage.carried(work.child("carried")) if away else stage
 
 
 def _hash(*parts: Any) -> str:
@@ -293,17 +314,19 @@ def _check(outcome: Outcome) -> None:
                 f"stage {name!r} failed on every one of {failed} records, with {_kinds(total)}; "
                 "mend it and run again"
             )
-        if failed:
-            outcome.findings.append(
-                {
-                    "reason": f"{name}/failed",
+        killed = total.reasons[f"{name}/{KILLED}"]
+        for count, reason, what in (
+            (failed, "failed", f"failed on {failed} records, which are in quarantine: {_kinds(total)}"),
+            (killed, KILLED, f"killed its process on {killed} records, which are in quarantine"),
+        ):
+            if count:
+                finding = {
+                    "reason": f"{name}/{reason}",
                     "severity": "warning",
-                    "message": f"stage {name} failed on {failed} records, which are in quarantine: {_kinds(total)}",
-                    "count": failed,
-                    "examples": [],
+                    "message": f"stage {name} {what}",
                 }
-            )
+                outcome.findings.append({**finding, "count": count, "examples": []})
 
 
 def _kinds(tally: Tally) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in sorted(tally.failures.items()))
+    return ", ".join(f"{name} ({count})" for name, count in sorted(tally.failures.items()) if name != KILLED)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate import clusters, inspect, ledger, merkle, pipeline, shards
+from curate import clusters, inspect, ledger, merkle, pipeline, remote, shards
 from curate import folder as out_folder
-from curate.doubled import DUPLICATE_ID
+from curate.copies import Copy, told
+from curate.copies import address as url_of
+from curate.engine import AnyEngine, RayEngine, check_engine, open_engine
 from curate.engine.local import LocalEngine, Tick, cores
 from curate.errors import IntegrityError, RecipeError
-from curate.forecast import Plan, forecast
+from curate.forecast import Plan, check_disk, forecast, spare
 from curate.govern import audit as audits
 from curate.govern import derived, difference, disclosures, documents, measures, overlap
 from curate.govern import findings as alarms
@@ -44,14 +46,23 @@ class Release:
     path: Path
     manifest: dict[str, Any]
     reused: bool = False  # it was there already, made of the same things
+    copy: Copy | None = None  # of a release in object storage, which path is a copy of
+
+    @property
+    def place(self) -> str:
+        """Return the folder's path, or its URL."""
+        return str(self.path) if self.copy is None else self.copy.url
 
     def explain(self, record_id: str) -> inspect.Story:
         """Tell one record's whole story. Raises RecipeError if the release never saw the id."""
-        return inspect.explain(self.path, self.manifest, record_id)
+        return inspect.explain(self._here(), self.manifest, record_id)
 
     def ledger(self) -> duckdb.DuckDBPyRelation:
         """Return the ledger as a DuckDB relation, to filter and aggregate."""
-        return ledger.connect(self.path).table("ledger")
+        return ledger.connect(self._here()).table("ledger")
+
+    def _here(self) -> Path:
+        return self.path if self.copy is None else self.copy.whole()
 
     @property
     def failed_gates(self) -> list[dict[str, Any]]:
@@ -79,41 +90,59 @@ def run(
     """
     started = time.perf_counter()
     checked = load_recipe(recipe)
-    folder = Path(out) if out is not None else checked.folder / "release"
     _check_arguments(engine, address, workers, batch_size)
     budget = _memory(memory)
     given = _answers(checked)
-    out_folder.check(folder)
-    checked = suppress.honour(checked, folder)
     watch = watch or pipeline.Watch()
-    with LocalEngine(workers, tick) as mapper:
-        watch.begin("scan", 0)
-        plans = scan(checked.sources, checked.folder, mapper, _cache(folder, fresh))
-        watch.end()
-        out_folder.check_inputs(folder, [file for plan in plans for file in plan.files])
-        out_folder.check_earlier(folder, checked.stages)
-        if not fresh and (held := _up_to_date(folder, checked, plans, given)):
-            return held
-        with out_folder.working(folder, fresh) as work:
-            outcome = pipeline.execute(
-                checked.stages,
-                plans,
-                mapper,
-                Store.at(work),
-                memory=budget,
-                batch_records=batch_size or BATCH_RECORDS,
-                watch=watch,
-            )
-            watch.begin("write", 0)
-            charts.start()
-            manifest = _write(checked, plans, outcome, work / "release", mapper, budget, started)
-            earlier = _earlier(folder)
-            manifest = answers.enter(manifest, given, earlier)
-            manifest = out_folder.with_tune(out_folder.with_lasting(folder, manifest), earlier, folder)
+    with remote.at(out or checked.folder / "release", watch.note) as home:
+        home.check()
+        checked = suppress.honour(checked, home.path)
+        limit = (
+            None if engine == "ray" and memory is None else budget
+        )  # what this machine has says nothing of a cluster
+        with open_engine(engine, address, workers, limit, tick, checked.folder) as mapper:
+            if isinstance(mapper, RayEngine) and home.copy is None:
+                mapper.check_folder(home.path)
+            watch.begin("scan", 0)
+            plans = scan(checked.sources, checked.folder, mapper, home.scans(fresh))
             watch.end()
-            parts = sorted({entry["path"].split("/")[0] for entry in manifest["outputs"]})
-            out_folder.publish(work / "release", folder, parts, lambda: finish(folder, manifest))
-    return Release(folder, manifest)
+            home.check_inputs([file for plan in plans for file in plan.files])
+            home.check_earlier(checked.stages)
+            if not fresh and (held := _up_to_date(home, checked, plans, given, watch)):
+                return held
+            check_disk(checked, plans, home.shown)
+            left = spare(budget, mapper.workers) if isinstance(mapper, LocalEngine) else mapper.memory()
+            with home.working(fresh, watch.note) as work:
+                outcome = pipeline.execute(
+                    checked.stages,
+                    plans,
+                    mapper,
+                    work.store,
+                    memory=left,
+                    batch_records=batch_size or BATCH_RECORDS,
+                    watch=watch,
+                )
+                watch.begin("write", 0)
+                charts.start()
+                manifest = _write(
+                    checked,
+                    plans,
+                    outcome,
+                    work.path / "release",
+                    mapper,
+                    min(left, budget),
+                    started,
+                    work.store.child("release"),
+                )
+                earlier = home.earlier()
+                manifest = answers.enter(manifest, given, earlier)
+                manifest = out_folder.with_tune(
+                    out_folder.with_lasting(home.path, manifest), earlier, home.is_whole
+                )
+                watch.end()
+                parts = sorted({entry["path"].split("/")[0] for entry in manifest["outputs"]})
+                home.publish(work.path / "release", parts, lambda: finish(home.path, manifest))
+    return Release(home.path, manifest, copy=home.copy)
 
 
 def finish(out: Path, manifest: dict[str, Any]) -> None:
@@ -123,19 +152,46 @@ def finish(out: Path, manifest: dict[str, Any]) -> None:
 
 
 def plan(
-    recipe: str | Path = "curate.yaml", *, workers: int | None = None, memory: str | int | None = None
+    recipe: str | Path = "curate.yaml",
+    out: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    memory: str | int | None = None,
 ) -> Plan:
-    """Return what a run would do (``curate run --dry-run``): reads recipe and input, writes nothing."""
+    """Return what a run would do (``curate run --dry-run``): runs a sample in a scratch folder, writes nothing else.
+
+    Its times and sizes are of this machine, whatever the engine. Raises as :func:`run` does.
+    """
+    _check_arguments(engine, address, workers, None)
     checked = load_recipe(recipe)
-    checked = suppress.honour(checked, checked.folder / "release")
-    with LocalEngine(workers) as mapper:
-        plans = scan(checked.sources, checked.folder, mapper)
-    return forecast(checked, plans, workers or cores(), _memory(memory))
+    with remote.at(out or checked.folder / "release", pipeline.Watch().note) as home:
+        checked = suppress.honour(checked, home.path)
+        with LocalEngine(workers) as mapper:
+            plans = scan(checked.sources, checked.folder, mapper)
+        return forecast(checked, plans, workers or cores(), _memory(memory), _rehearse, home.shown)
+
+
+def _rehearse(
+    recipe: Recipe,
+    plans: tuple[SourcePlan, ...],
+    outcome: pipeline.Outcome,
+    folder: Path,
+    engine: LocalEngine,
+    memory: int,
+) -> None:
+    """Write the release of a sample, as a run does (curate.forecast.rehearsal)."""
+    finish(folder, _write(recipe, plans, outcome, folder, engine, memory, time.perf_counter()))
 
 
 def load(out: str | Path) -> Release:
-    """Open a finished release. Raises RecipeError if the folder holds none."""
-    return Release(Path(out), manifests.load(Path(out)))
+    """Open a finished release. Raises RecipeError if the folder holds none. One in object storage is copied here."""
+    if url_of(out) is None:
+        return Release(Path(out), manifests.load(Path(out)))
+    copy = Copy(out)
+    with told(copy):
+        return Release(copy.path, manifests.load(remote.fetched(copy)), copy=copy)
 
 
 def explain(out: str | Path, id: str) -> inspect.Story:
@@ -154,21 +210,28 @@ def _write(
     plans: tuple[SourcePlan, ...],
     outcome: pipeline.Outcome,
     staging: Path,
-    engine: LocalEngine,
+    engine: AnyEngine,
     memory: int,
     started: float,
+    shared: Store | None = None,
 ) -> dict[str, Any]:
-    """Write every table into a staging folder and return the manifest of what was written."""
+    """Write every table into a staging folder and return the manifest of what was written.
+
+    shared: where workers write, from which the tables are fetched; by default the staging folder itself.
+    """
     shutil.rmtree(staging, ignore_errors=True)
+    shared = shared or Store.at(staging)
+    shared.remove()
     output = recipe.output
     seal = merkle.seed(plans)
+    key = recipe.removed_key()
     written = shards.write(
-        plans, outcome.chains, staging, output.format, output.shard_size, memory, seal, recipe.removed_key()
+        plans, outcome.chains, shared, staging, output.format, output.shard_size, memory, seal, engine, key
     )
     for source, count in written.duplicate_ids.items():  # seen only now that every id is known
         tally = outcome.tallies[READ][source]
         tally.flagged += count
-        tally.reasons[DUPLICATE_ID] += count
+        tally.reasons[shards.DUPLICATE_ID] += count
     written.shards["clusters"] = clusters.write(outcome.resolved, staging, output.shard_size, memory)
     overlap.enrich(outcome, staging, memory)
     measured = measures.measure(staging, recipe.resolved(), memory)
@@ -182,11 +245,13 @@ def _write(
     gates = alarms.gates(recipe.gates, outcome)
     index = None
     if output.index:
-        index = shards.write_index(recipe.stages, outcome.chains, staging, output.shard_size, engine)
+        index = shards.write_index(recipe.stages, outcome.chains, shared, staging, output.shard_size, engine)
         written.shards["index"] = index.shards
     if size := next((spec.options.audit for spec in recipe.stages if hasattr(spec.options, "audit")), 0):
-        written.shards[audits.FOLDER] = audits.draw(outcome.chains, staging, size)
+        written.shards[audits.FOLDER] = audits.draw(outcome.chains, staging, size, engine)
     written.shards.update(derived.write(staging, memory))
+    if shared.is_remote:
+        shared.remove()
     outputs = {
         name: files for name, files in written.shards.items() if name != "removed" or output.keep_removed
     }
@@ -217,22 +282,13 @@ def _timing(outcome: pipeline.Outcome, wall: float) -> dict[str, Any]:
 
 
 def _check_arguments(engine: str, address: str | None, workers: int | None, batch_size: int | None) -> None:
-    problems = []
-    if engine != "local":
-        problems.append(f"--engine {engine}: this version runs 'local' only")
-    if address is not None:
-        problems.append("--address: only a cluster has one, and the local engine has no use for it")
+    problems = check_engine(engine, address)
     if workers is not None and workers < 1:
         problems.append(f"--workers {workers}: at least 1")
     if batch_size is not None and batch_size < 1:
         problems.append(f"--batch-size {batch_size}: at least 1")
     if problems:
         raise RecipeError(problems)
-
-
-def _cache(out: Path, fresh: bool) -> Path | None:
-    # Scanning must not create the output folder: an input error leaves no trace.
-    return out / "work" / "scan" if not fresh and (out / "work").is_dir() else None
 
 
 def _memory(given: str | int | None) -> int:
@@ -253,40 +309,40 @@ def _answers(recipe: Recipe) -> dict[str, Any] | None:
     return None if recipe.answers is None else answers.read(recipe.folder / recipe.answers, recipe.answers)
 
 
-def _earlier(out: Path) -> dict[str, Any]:
-    """Return the manifest of the release that a run is about to replace; empty where there is none."""
-    try:
-        return load(out).manifest
-    except (RecipeError, IntegrityError):
-        return {}
-
-
 def _up_to_date(
-    out: Path, recipe: Recipe, plans: tuple[SourcePlan, ...], given: dict[str, Any] | None
+    home: out_folder.Folder,
+    recipe: Recipe,
+    plans: tuple[SourcePlan, ...],
+    given: dict[str, Any] | None,
+    watch: pipeline.Watch,
 ) -> Release | None:
     """Return the release that is already there if it was made of the same things and no byte of it has changed.
 
     A person's answers are no part of that: new ones enter the release as it is.
     """
     try:
-        held = load(out)
+        held = manifests.load(home.path)
     except (RecipeError, IntegrityError):
         return None
     same = (
-        held.manifest["recipe_sha256"] == recipe.sha256()
-        and held.manifest["software"] == software()
-        and held.manifest["inputs"] == manifests.inputs(plans)
-        and held.manifest["root"] == manifests.root(held.manifest)
+        held["recipe_sha256"] == recipe.sha256()
+        and held["software"] == software()
+        and held["inputs"] == manifests.inputs(plans)
+        and held["root"] == manifests.root(held)
     )
     if same:
         charts.start()
-    if not same or not all(
-        out_folder.is_whole(out / entry["path"], entry) for entry in held.manifest["outputs"]
-    ):
+    if not same or not all(map(home.is_whole, held["outputs"])):
         return None
-    manifest = answers.enter(held.manifest, given)
-    with out_folder.working(out, fresh=False):  # takes the lock, and clears what a stopped run left
-        documents.write(out, manifest)
-        if manifest["root"] != held.manifest["root"]:
-            manifests.save(manifest, out)
-        return replace(held, manifest=manifest, reused=True)
+    manifest = answers.enter(held, given)
+
+    def write() -> None:
+        documents.write(home.path, manifest)
+        if manifest["root"] != held["root"]:
+            manifests.save(manifest, home.path)
+
+    with home.working(
+        False, watch.note, out_folder.RUN
+    ):  # takes the lock, and clears what a stopped run left
+        home.revise(write)
+    return Release(home.path, manifest, reused=True, copy=home.copy)

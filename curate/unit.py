@@ -5,9 +5,11 @@ This is the only place where a record is dropped, edited or quarantined, so it i
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +18,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import ledger, record
+from curate import careful, ledger, record
+from curate.careful import Care, Careful
 from curate.engine.local import report
-from curate.errors import CurateError, StageError
 from curate.io.read import Fault, read
+from curate.io.room import noticed
 from curate.io.scan import SourcePlan, Unit
 from curate.io.store import Store
 from curate.outcome import REPORT, SKETCH, Done, Tally, Writer, batches, finished, recall, schema_of
@@ -28,7 +31,6 @@ from curate.stage import Barrier, Decision, Stage, Verdict
 
 READ = "read"  # the name under which the ledger files what the reader could not take
 EDITS = record.FACTS.field("edits").type
-_FATAL = (CurateError, ImportError, MemoryError, OSError)  # never one record's fault
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class UnitTask:
     stages: tuple[Stage, ...]
     barrier: Barrier | None
     batch_records: int
+    sketched: int = 0  # the barrier's place
+    title: str = "a unit"  # which records
+    marks: Store | None = None  # where marks are left of what is being done, if that is asked for
+    care: Care | None = None  # what deaths of its workers have taught; marks are left if this is given
+    apart: bool = False  # not to be done in the main process (curate.engine.local): it may have killed one
 
 
 def run_unit(task: UnitTask) -> Done:
@@ -49,19 +56,52 @@ def run_unit(task: UnitTask) -> Done:
     found, notes = recall(task.folder)
     if found is not None:
         return replace(found, reused=True)
-    with task.folder.making(REPORT) as partial:
-        work = Work(Writer(partial), next((stage for stage in task.stages if hasattr(stage, "masked")), None))
+    marker = Careful(task.care, task.marks) if task.care is not None and task.marks is not None else None
+    with _room(task.folder), task.folder.making(REPORT) as partial:
+        suppressor = next((stage for stage in task.stages if hasattr(stage, "masked")), None)
+        work = Work(Writer(partial), suppressor, marker)
         for batch in _batches(task, work):
             size = _content_bytes(batch)
             for place, stage in zip(task.places, task.stages, strict=True):
                 batch = work.judge(place, stage, batch)
-            work.out.append("records", batch)
             if task.barrier is not None and batch.num_rows:
-                work.sketch(task.barrier, batch)
+                batch = work.sketch(task.sketched, task.barrier, batch)
+            work.out.append("records", batch)
             report(batch.num_rows, size)
         work.out.create("records", _base_schema(task))  # every unit has one, if only an empty one
         work.out.close(work.tallies)
+    if marker is not None:
+        marker.marks.remove()
     return replace(finished(task.folder), notes=notes)
+
+
+def _room(folder: Store) -> AbstractContextManager[None]:
+    return noticed() if folder.is_remote else noticed(folder.path)
+
+
+def again(task: UnitTask, deaths: int) -> UnitTask:
+    """Return how to try a unit whose worker has died (curate.stage.Engine.map).
+
+    Raises InputError or StageError where no record can be blamed, or too many.
+    """
+    if task.marks is None or task.care is None:
+        return replace(task, care=Care())
+    return replace(task, care=task.care.after(task.marks, task.title))
+
+
+def unfinished(units: Store) -> frozenset[str]:
+    """Return the keys of units that a run was doing when it was stopped, and remove what it left of them.
+
+    Only on a local disk, where a unit is made; nobody else may be working there. What is found is no more than a hint:
+    a run that ends by an error leaves nothing.
+    """
+    if units.is_remote or not units.path.is_dir():
+        return frozenset()
+    keys = set()
+    for path in units.path.glob("*.partial"):
+        keys.add(path.name.split(".")[0])
+        shutil.rmtree(path, ignore_errors=True)
+    return frozenset(keys)
 
 
 def _base_schema(task: UnitTask) -> pa.Schema:
@@ -74,10 +114,14 @@ def _base_schema(task: UnitTask) -> pa.Schema:
 def _batches(task: UnitTask, work: Work) -> Iterator[Batch]:
     if task.origin is None:
         assert task.previous is not None
-        yield from batches(task.previous, "records.arrow")
+        work.mark(careful.READING)
+        for batch in batches(task.previous, "records.arrow"):
+            yield batch
+            work.mark(careful.READING)
         return
     plan, unit = task.origin
     tally = work.tallies.setdefault(READ, Tally())
+    work.mark(careful.READING, unit.first_row, task.batch_records)
     started = time.process_time()
     for chunk in read(plan, unit, task.batch_records):
         tally.seconds += time.process_time() - started
@@ -88,6 +132,8 @@ def _batches(task: UnitTask, work: Work) -> Iterator[Batch]:
             work.refuse(plan, unit, chunk.faults)
         if chunk.batch.num_rows:
             yield record.with_column(chunk.batch, FACT + "edits", pa.nulls(chunk.batch.num_rows, EDITS))
+        rows = [*chunk.batch.column("_row")[-1:].to_pylist(), *(fault.row for fault in chunk.faults[-1:])]
+        work.mark(careful.READING, max(rows, default=0) + 1, task.batch_records)
         started = time.process_time()
 
 
@@ -98,10 +144,16 @@ def _content_bytes(batch: Batch) -> int:
 class Work:
     """Acts on verdicts, and counts."""
 
-    def __init__(self, out: Writer, suppressor: Any = None) -> None:
+    def __init__(self, out: Writer, suppressor: Any = None, marker: Careful | None = None) -> None:
         self.out = out
         self.suppressor = suppressor  # the stage whose drops leave neither text nor id behind
+        self.careful = marker
         self.tallies: dict[str, Tally] = {}
+
+    def mark(self, doing: str, first: int = 0, records: int = 0) -> None:
+        """Leave a mark of what follows, where marks are left."""
+        if self.careful is not None:
+            self.careful.at(doing, READ, first, 0, records)
 
     def judge(self, place: int, stage: Stage, batch: Batch) -> Batch:
         """Let a stage judge a batch, act on the verdict, and return the records that go on."""
@@ -110,9 +162,14 @@ class Work:
             return batch
         tally.bytes += _content_bytes(batch)
         started = time.process_time()
-        verdict = _verdict(stage, batch, tally)
+        verdict = careful.verdict(stage, batch, tally, self.careful)
         tally.seconds += time.process_time() - started
-        decisions = ledger.rows(stage.name, place, batch, verdict)
+        return self._decide(place, stage.name, batch, verdict, masks=stage is self.suppressor)
+
+    def _decide(self, place: int, stage: str, batch: Batch, verdict: Verdict, masks: bool = False) -> Batch:
+        """Count what was decided, write it down, and return the records that go on."""
+        tally = self.tallies[stage]
+        decisions = ledger.rows(stage, place, batch, verdict)
         counts = Counter(verdict.action.to_pylist())
         tally.seen += batch.num_rows
         tally.dropped += counts["drop"]
@@ -126,11 +183,12 @@ class Work:
                 batch = record.with_column(batch, FACT + name, values)
         if not decisions.num_rows:
             return batch
-        if stage is self.suppressor:
+        if masks:
             self.out.append(f"ledger.{place:02d}", self._masked(decisions))
-            return batch.filter(pc.not_equal(verdict.action, "drop"))
+            # On a record that the stage failed on nobody can say that it may stay: it leaves no text behind, either.
+            return batch.filter(pc.invert(pc.is_in(verdict.action, pa.array(["drop", "quarantine"]))))
         self.out.append(f"ledger.{place:02d}", decisions)
-        return self._act(place, stage.name, batch, verdict, decisions)
+        return self._act(place, stage, batch, verdict, decisions)
 
     def _masked(self, decisions: pa.Table) -> pa.Table:
         """Return decisions without what could tell whom they were about."""
@@ -178,76 +236,27 @@ class Work:
         self.out.append("ledger.00", rows)
         self.out.append_any("removed.00", _labelled(batch, READ, 0, verdict, stays, raw))
 
-    def sketch(self, barrier: Barrier, batch: Batch) -> None:
-        """Write what the barrier remembers of the batch, beside the records' identity."""
+    def sketch(self, place: int, barrier: Barrier, batch: Batch) -> Batch:
+        """Write what the barrier remembers of the batch, beside the records' identity; return those that go on."""
         tally = self.tallies.setdefault(barrier.name, Tally())
         started = time.process_time()
-        try:
-            sketch = barrier.sketch(batch)
-        except _FATAL:
-            raise
-        except Exception as error:
-            kind = type(error).__name__
-            raise StageError(f"stage {barrier.name!r}: its sketch of a batch failed with {kind}") from error
-        if sketch.num_rows != batch.num_rows:
-            raise StageError(
-                f"stage {barrier.name!r}: its sketch has {sketch.num_rows} rows for {batch.num_rows} records"
-            )
+        sketch, stays = careful.sketch(barrier, batch, self.careful)
         tally.seconds += time.process_time() - started
+        if not pc.all(stays).as_py():
+            gone = batch.filter(pc.invert(stays))
+            tally.bytes += _content_bytes(gone)
+            verdicts = [careful.killed(barrier.name, tally) for _ in range(gone.num_rows)]
+            self._decide(
+                place,
+                barrier.name,
+                gone,
+                careful.joined(verdicts, [gone.slice(i, 1) for i in range(gone.num_rows)]),
+            )
+            batch = batch.filter(stays)
         names = ["id", "source", "_path", "_row"]
         columns = [*batch.select(names).columns, *sketch.columns]
         self.out.append(SKETCH, pa.record_batch(columns, [*names, *sketch.schema.names]))
-
-
-def _verdict(stage: Stage, batch: Batch, tally: Tally) -> Verdict:
-    """Let a stage judge; where it fails, find the record it fails on and quarantine that one alone.
-
-    The exception's message may hold record text, so only its type is kept.
-    """
-    try:
-        verdict = stage.judge(batch)
-    except _FATAL:
-        raise
-    except Exception as error:  # noqa: BLE001  any defect of a stage, also of one that is not ours
-        if batch.num_rows == 1:
-            evidence = {"error": type(error).__name__}
-            tally.failures[type(error).__name__] += 1
-            return Verdict.of(1, [Decision(0, "quarantine", f"{stage.name}/failed", evidence=evidence)])
-    else:
-        if not isinstance(verdict, Verdict):
-            raise StageError(f"stage {stage.name!r}: judge returned {type(verdict).__name__}, not a Verdict")
-        verdict.check(stage.name, batch)
-        return verdict
-    half = batch.num_rows // 2
-    parts = [_verdict(stage, part, tally) for part in (batch.slice(0, half), batch.slice(half))]
-    return _joined(parts, batch, half)
-
-
-def _joined(verdicts: list[Verdict], batch: Batch, half: int) -> Verdict:
-    first, second = verdicts
-    sizes = (half, batch.num_rows - half)
-    edited = None
-    if first.edited is not None or second.edited is not None:
-        parts = (record.content(batch.slice(0, half)), record.content(batch.slice(half)))
-        edited = pa.concat_arrays(
-            [part if v.edited is None else v.edited for v, part in zip(verdicts, parts, strict=True)]
-        )
-    facts = None
-    model = first.facts if first.facts is not None else second.facts
-    if model is not None:
-        tables = [
-            pa.table({f.name: pa.nulls(n, f.type) for f in model.schema})
-            if v.facts is None
-            else pa.table(v.facts)
-            for v, n in zip(verdicts, sizes, strict=True)
-        ]
-        facts = pa.concat_tables(tables).combine_chunks().to_batches()[0]
-    columns = {
-        name: pa.concat_arrays([getattr(v, name) for v in verdicts])
-        for name in ("action", "reason", "score", "evidence", "kept_id")
-    }
-    also = (*first.also, *(d._replace(row=d.row + half) for d in second.also))
-    return Verdict(**columns, edited=edited, also=also, facts=facts)
+        return batch
 
 
 def _labelled(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from curate import keys, sealed
+from curate.copies import Copy, address, told
 from curate.errors import IntegrityError, RecipeError
 from curate.io.cells import is_json_text
 from curate.io.manifest import load
@@ -36,6 +37,11 @@ def reveal(
     Raises RecipeError without a key, or for an id that no such record has; IntegrityError for another key than
     the release's.
     """
+    if address(out) is not None:
+        copy = Copy(out)
+        with told(copy):
+            found = reveal(copy.whole(), ids, key_file=key_file, key_env=key_env, removed=removed)
+        return _while_there(copy, found)
     out = Path(out)
     if (key_file is None) == (key_env is None):
         raise RecipeError(
@@ -52,6 +58,12 @@ def reveal(
     if removed:
         return _removed(out, tuple(ids), key if made_with is not None else None)
     return _restored(out, tuple(ids), key if made_with is not None else None)
+
+
+def _while_there(copy: Copy, records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    with told(copy):
+        yield from records
+    copy.remove()
 
 
 def _removed_fingerprint(manifest: dict[str, Any]) -> str | None:

@@ -80,7 +80,7 @@ def contents(out: Path) -> dict[str, bytes]:
     manifest = orjson.loads(found["manifest.json"])
     created = manifest["created"].encode()
     for name in found:
-        if name.endswith((".json", ".ndjson")):
+        if name.endswith((".json", ".ndjson", ".md")):
             found[name] = found[name].replace(created, b"").replace(created[:10], b"")
     found["manifest.json"] = orjson.dumps(
         {k: v for k, v in manifest.items() if k == "root" or k not in UNHASHED}

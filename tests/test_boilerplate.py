@@ -25,7 +25,7 @@ import curate
 from curate.engine.local import LocalEngine
 from curate.io.store import Store
 from curate.record import Batch
-from curate.stages._frequency import Frequent
+from curate.stages._frequent import Frequent
 from curate.stages.boilerplate import Boilerplate, Repeated
 
 NOTICE = "You may use this page for anything you like, as long as you say where you have it from."
@@ -463,7 +463,7 @@ def test_the_answer_is_the_same_for_any_order_of_files_size_of_batches_and_memor
             folder.mkdir()
             parts = tuple(sketches.part(barrier, unit) for unit in units)
             repeated = barrier.resolve(MemorySketches(parts, Store.at(folder), memory), SerialEngine())
-            files.append(Path(repeated.file).read_bytes())
+            files.append(repeated.store.read(repeated.file))
             resolved.append(repeated)
             assert [path.name for path in folder.iterdir()] == ["boilerplate.passages.arrow"]
     assert resolved[0].summary["boilerplate"] == 8

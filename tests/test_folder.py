@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +12,9 @@ import pytest
 from conftest import contents, write_jsonl
 
 import curate
+from curate import custody, folder
 from curate.errors import RecipeError, StageError
+from curate.pipeline import Watch
 
 HEAD = "curate: 1\nname: a\nversion: '1'\n"
 
@@ -200,3 +205,42 @@ def test_a_duplicate_of_a_record_that_a_later_stage_removes_is_followed_to_the_e
     followed = release.explain(dropped).represented_by
     assert [(step.stage, step.action) for step in followed] == [("minhash", "drop"), ("release", "keep")]
     assert followed[-1].kept_id == "a/3"
+
+
+def test_what_is_not_ours_in_work_is_told_and_left(tmp_path: Path) -> None:
+    _texts(tmp_path)
+    notes: list[str] = []
+    work = tmp_path / "release" / "work"
+    for name in ("units/mine.txt", "thesis/chapter.txt", f"units/{'0' * 32}/records.arrow", "curate.lock"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("mine")
+    curate.run(_recipe(tmp_path), workers=1, watch=Watch(note=notes.append))
+    left = sorted(path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
+    assert left == ["thesis/chapter.txt", "units/mine.txt"]
+    assert notes[-2:] == [
+        f"{work / name}: holds what is not curate's; it is left as it is" for name in ("thesis", "units")
+    ]
+
+
+def test_a_stopped_tune_s_work_outlives_a_run_that_changes_nothing(tmp_path: Path) -> None:
+    _texts(tmp_path)
+    out = curate.run(_recipe(tmp_path), workers=1).path
+    (out / "work" / "tune").mkdir(parents=True)
+    (out / "work" / "tune" / "run.npz").write_bytes(b"an hour")
+    assert curate.run(tmp_path / "curate.yaml", workers=1).reused
+    assert (out / "work" / "tune" / "run.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "act", [custody.datasheet, lambda out: curate.run(out.parent / "curate.yaml", workers=1)]
+)
+def test_a_folder_in_which_somebody_works_is_refused_with_who_it_is(
+    tmp_path: Path, act: Callable[[Path], object]
+) -> None:
+    _texts(tmp_path)
+    out = curate.run(_recipe(tmp_path), workers=1).path
+    told = rf"another run \(process {os.getpid()} on {socket.gethostname()}, since \S+Z\) is working there"
+    with folder.working(out, fresh=False), pytest.raises(RecipeError, match=told):
+        act(out)
+    act(out)
+    assert not (out / "work").exists()

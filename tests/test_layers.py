@@ -15,12 +15,15 @@ provenance
 source
 parts
 recipe io ledger
+lock copies
 stages engine
-outcome unit pipeline
-doubled clusters merkle sealed shards forecast context unseal
+outcome careful unit pipeline
+clusters merkle sealed shards forecast context unseal
 inspect
 govern
+work
 folder
+remote
 release schemas
 custody
 tuning

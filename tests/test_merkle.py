@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 from pathlib import Path
 
 import orjson
@@ -40,6 +41,18 @@ def test_root_and_paths_are_those_of_the_definition(leaves: list[bytes]) -> None
         assert merkle.root_of_path(leaf, index, len(leaves), [*path, leaf]) != tree.root()
         if path:
             assert merkle.root_of_path(leaf, index, len(leaves), path[:-1]) != tree.root()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=4), max_size=60), st.lists(st.integers(0, 60), max_size=6))
+def test_a_tree_of_stretches_hashed_apart_is_the_tree(leaves: list[bytes], cuts: list[int]) -> None:
+    tree = merkle.Tree()
+    edges = sorted({0, len(leaves), *(cut for cut in cuts if cut < len(leaves))})
+    for start, stop in itertools.pairwise(edges):
+        nodes = merkle.subtrees(leaves[start:stop], start)
+        heights = [height for height, _ in nodes]
+        assert all(heights.count(height) <= 2 for height in heights)
+        tree.graft(nodes)
+    assert (tree.root(), tree.size) == (_slow(leaves).hex(), len(leaves))
 
 
 @pytest.mark.parametrize("layout", ["parquet", "jsonl.zst"])

@@ -251,12 +251,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, workers: int) ->
     code = f"import sys; sys.path.insert(0, {here!r}); from curate.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "run", str(tmp_path / "curate.yaml"), "--workers", str(workers)]
     killed = subprocess.run(command, capture_output=True, text=True)
-    assert killed.returncode != 0
-    assert not (tmp_path / "release" / "manifest.json").exists()
-    if workers > 1:
-        assert "a worker process died" in killed.stderr
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
+    if workers == 1:  # with more, a fresh worker goes on
+        assert killed.returncode != 0
+        assert not (tmp_path / "release" / "manifest.json").exists()
+        killed = subprocess.run(command, capture_output=True, text=True)
+    assert killed.returncode == 0, killed.stderr
+    assert not trigger.exists()
     assert contents(tmp_path / "release") == contents(whole.path)
 
 

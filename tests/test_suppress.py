@@ -19,7 +19,9 @@ import curate
 from curate import record
 from curate.errors import IntegrityError, RecipeError
 from curate.kernels import finding
-from curate.stages import suppression, wanted
+from curate.record import Batch
+from curate.stage import Verdict
+from curate.stages import suppress, suppression, wanted
 from curate.stages.wanted import Rule, Wanted
 
 WORDS = st.lists(st.sampled_from(["ape", "bee", "cat", "dog", "elk", "fox"]), max_size=14).map(" ".join)
@@ -187,6 +189,27 @@ def test_a_rerun_into_the_same_folder_keeps_out_what_was_taken_down_and_what_is_
     assert "takedown/suppression.parquet" in [entry["path"] for entry in again.manifest["outputs"]]
     assert curate.verify(again.path).first is None
     assert curate.run(recipe, workers=1).reused
+
+
+def test_a_record_that_suppress_fails_on_goes_nowhere_and_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = corpus(tmp_path)
+    out = curate.run(recipe, workers=1).path
+    curate.takedown(out, ["a/r7"])
+    judge = suppress.Suppress.judge
+
+    def fails(stage: suppress.Suppress, batch: Batch) -> Verdict:
+        if "a/r9" in batch.column("id").to_pylist():
+            raise ValueError("r9")
+        return judge(stage, batch)
+
+    monkeypatch.setattr(suppress.Suppress, "judge", fails)
+    again = curate.run(recipe, workers=1, fresh=True)
+    stage = again.manifest["stages"][1]
+    assert (stage["dropped"], stage["quarantined"], stage["reasons"]["suppress/failed"]) == (1, 1, 1)
+    assert "a/r9" not in ids(again.path) | ids(again.path, "removed") | ids(again.path, "ledger")
+    assert curate.verify(again.path).first is None
 
 
 def test_a_recipe_s_list_is_honoured_elsewhere_and_is_part_of_the_recipe_s_hash(tmp_path: Path) -> None:

@@ -448,7 +448,7 @@ def test_a_take_down_that_was_stopped_at_its_very_end_leaves_a_later_signature_a
     out, key = release.path, release.path.parent / "key"
     curate.sign(out, new_key=key)
     with monkeypatch.context() as patch:
-        patch.setattr("curate.folder.clean", lambda out: 1 / 0)
+        patch.setattr("curate.work.clean", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             curate.takedown(out, ["docs/d8"])
     curate.sign(out, key=key)

@@ -94,23 +94,17 @@ def near(one: Path, other: Path, run: Run) -> bool:
     )
 
 
-def test_a_killed_worker_is_one_error_and_the_rest_is_the_same_bits(
-    base: Base, folder: Path, alone: Path
-) -> None:
+def test_killed_workers_change_no_bit(base: Base, folder: Path, alone: Path) -> None:
     shares: dict[Run, list[float]] = {run: [] for run in RUNS}
     going = Pool(base, 2).train(folder, RUNS, lambda run, share: shares[run].append(share))
     first = next(going)
     for process in multiprocessing.active_children():
         os.kill(process.pid or 0, signal.SIGKILL)
-    with pytest.raises(StageError, match="nothing finished is lost"):
-        list(going)
+    assert [first, *going] == RUNS
     assert shares[first] == sorted(shares[first])
-    assert first not in benches.unfinished(folder, RUNS)
-    rest = benches.unfinished(folder, RUNS)
-    if not rest:  # the second worker was quick; one run is done again
-        (folder / "runs" / RUNS[-1].name / benches.RESULT).unlink()
-        rest = RUNS[-1:]
-    assert list(Pool(base, 1).train(folder, RUNS, ignore)) == rest
+    assert benches.unfinished(folder, RUNS) == []
+    (folder / "runs" / RUNS[-1].name / benches.RESULT).unlink()
+    assert list(Pool(base, 1).train(folder, RUNS, ignore)) == RUNS[-1:]
     for run in RUNS:
         assert left(folder, run) == left(alone, run)
 

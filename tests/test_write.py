@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from curate.io import write
 from curate.io.columns import JSON_TEXT
-from curate.io.write import Format, ShardWriter, Stream
+from curate.io.sizes import record_sizes
+from curate.io.write import Format, RowGroups, ShardWriter, Stream
 from curate.record import MESSAGES
 
 RNG = random.Random(3)
@@ -37,17 +38,41 @@ def _shards(
     folder: Path, cuts: list[int], format: Format, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, bytes]:
     monkeypatch.setattr(write, "GROUP_BYTES", 50_000)
-    writer = ShardWriter(
-        [Stream(folder / "data", TABLE.schema, format), Stream(folder / "side", SIDE.schema)],
-        shard_size=100_000,
-    )
+    writer = ShardWriter(Stream(folder, TABLE.schema, format), shard_size=100_000)
     edges = sorted({0, 3000, *cuts})
     for start, stop in itertools.pairwise(edges):
-        writer.append([table.slice(start, stop - start) for table in (TABLE, SIDE)])
+        writer.append(TABLE.slice(start, stop - start))
     writer.close()
-    assert [s.records for s in writer.shards[0]] == [s.records for s in writer.shards[1]]
-    assert all(s.path.stat().st_size == s.bytes for kind in writer.shards for s in kind)
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert sum(shard.records for shard in writer.shards) == 3000
+    assert all(shard.path.stat().st_size == shard.bytes for shard in writer.shards)
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_row_groups_of_aligned_tables_end_together_however_the_records_arrive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(write, "GROUP_BYTES", 50_000)
+
+    def groups(cuts: list[int]) -> list[list[pa.Table]]:
+        cutter = RowGroups([TABLE.schema, SIDE.schema])
+        found: list[list[pa.Table]] = []
+        for start, stop in itertools.pairwise(sorted({0, 3000, *cuts})):
+            found += cutter.add([table.slice(start, stop - start) for table in (TABLE, SIDE)])
+        return [*found, *cutter.rest()]
+
+    whole = groups([])
+    assert len(whole) > 5
+    for column, table in enumerate((TABLE, SIDE)):
+        assert pa.concat_tables([group[column] for group in whole]).equals(table)
+    sizes = [int(record_sizes(group[0]).sum()) for group in whole]
+    assert all(50_000 <= size < 50_500 for size in sizes[:-1])
+
+    @settings(max_examples=12, deadline=None)
+    @given(st.lists(st.integers(0, 3000), max_size=40))
+    def check(cuts: list[int]) -> None:
+        assert groups(cuts) == whole
+
+    check()
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl.zst"])
@@ -55,7 +80,7 @@ def test_bytes_never_depend_on_how_records_arrive(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, format: Format
 ) -> None:
     whole = _shards(tmp_path_factory.mktemp("w"), [], format, monkeypatch)
-    assert len([name for name in whole if name.startswith("data")]) > 2
+    assert len(whole) > 2
 
     @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.integers(0, 3000), max_size=40))
@@ -67,13 +92,13 @@ def test_bytes_never_depend_on_how_records_arrive(
 
 def test_shards_roll_at_the_wanted_size_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _shards(tmp_path, [], "parquet", monkeypatch)
-    sizes = [p.stat().st_size for p in sorted((tmp_path / "data").iterdir())]
+    sizes = [p.stat().st_size for p in sorted(tmp_path.iterdir())]
     assert all(100_000 <= size < 160_000 for size in sizes[:-1])
 
 
 def test_parquet_comes_back_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _shards(tmp_path, [1000], "parquet", monkeypatch)
-    parts = [pq.read_table(p) for p in sorted((tmp_path / "data").iterdir())]
+    parts = [pq.read_table(p) for p in sorted(tmp_path.iterdir())]
     assert pa.concat_tables(parts).equals(TABLE)
 
 
@@ -82,7 +107,7 @@ def test_json_lines_come_back_whole_with_nested_values(
 ) -> None:
     _shards(tmp_path, [1000], "jsonl.zst", monkeypatch)
     rows = []
-    for path in sorted((tmp_path / "data").iterdir()):
+    for path in sorted(tmp_path.iterdir()):
         with path.open("rb") as file:
             text = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True).read()
         rows += [orjson.loads(line) for line in text.splitlines()]
@@ -91,7 +116,7 @@ def test_json_lines_come_back_whole_with_nested_values(
 
 
 def test_without_records_there_is_one_shard_with_the_schema(tmp_path: Path) -> None:
-    writer = ShardWriter([Stream(tmp_path, TABLE.schema)], 1000)
+    writer = ShardWriter(Stream(tmp_path, TABLE.schema), 1000)
     writer.close()
     assert pq.read_schema(tmp_path / "part-00000.parquet").names == TABLE.schema.names
 
@@ -99,7 +124,7 @@ def test_without_records_there_is_one_shard_with_the_schema(tmp_path: Path) -> N
 def test_the_size_of_a_record_counts_its_nested_strings() -> None:
     talk = [{"role": "user", "content": "12345"}, {"role": "assistant", "content": "é"}]
     table = pa.table({"a": ["xyz", None], "n": [1, 2], "messages": pa.array([talk, None], MESSAGES)})
-    assert write.record_sizes(table).tolist() == [3 + 8 + 4 + 5 + 9 + 2, 8]
+    assert record_sizes(table).tolist() == [3 + 8 + 4 + 5 + 9 + 2, 8]
 
 
 def test_a_text_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ STOPPED = 130  # what a shell reports of a command that Ctrl-C ended
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 a check failed, 2 wrong usage, 3 bad input."""
     from curate.errors import CurateError, RecipeError
+    from curate.io.room import full
 
     _stop_on_sigterm()
     try:
@@ -32,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except OSError as error:
+        if (told := full(error)) is not None:
+            typer.echo(f"error: {told}", err=True)
+            return told.exit_code
         where = f": {error.filename}" if error.filename else ""
         typer.echo(f"error: {error.strerror or error}{where}; what is finished is kept", err=True)
         return 1
@@ -39,7 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
         typer.echo("error: out of memory; run again with fewer --workers or a smaller --memory", err=True)
         return 1
     except Exception as error:  # noqa: BLE001  typer keeps the base of its usage errors to itself
-        return _usage(error)
+        if (told := full(error)) is None:
+            return _usage(error)
+        typer.echo(f"error: {told}", err=True)
+        return told.exit_code
     if code == STOPPED:
         typer.echo("stopped; what is finished is kept: the same command goes on from here", err=True)
     return code

@@ -15,7 +15,7 @@ Budget = Literal["tokens", "passes", "both"]
 @app.command()
 def tune(
     out: Annotated[
-        Path | None, typer.Argument(help="A release folder.", show_default="none with --self-test")
+        str | None, typer.Argument(help="A release folder.", show_default="none with --self-test")
     ] = None,
     arms: Annotated[
         str | None,

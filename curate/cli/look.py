@@ -24,8 +24,8 @@ def explain(
 
 @app.command()
 def diff(
-    out_a: Annotated[Path, typer.Argument(help="The earlier release.")],
-    out_b: Annotated[Path, typer.Argument(help="The later release.")],
+    out_a: Annotated[str, typer.Argument(help="The earlier release.")],
+    out_b: Annotated[str, typer.Argument(help="The later release.")],
     as_json: Json = False,
 ) -> None:
     """Show what changed between two releases: records, reasons, licenses, mixture, answers."""

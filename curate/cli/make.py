@@ -33,14 +33,15 @@ def init(folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Pa
 def run(
     recipe: Recipe = Path("curate.yaml"),
     out: Annotated[
-        Path | None, typer.Option(help="The release folder.", show_default="release/ beside the recipe")
+        str | None,
+        typer.Option(help="The release folder, or its URL.", show_default="release/ beside the recipe"),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes to work in.", show_default="all cores")
     ] = None,
-    engine: Annotated[str, typer.Option(help="What maps the work over units: local.")] = "local",
+    engine: Annotated[str, typer.Option(help="What maps the work over units: local or ray.")] = "local",
     address: Annotated[
-        str | None, typer.Option(help="The cluster's address, for engines that have one.")
+        str | None, typer.Option(help="The Ray cluster: auto, local, host:port or ray://host:port.")
     ] = None,
     memory: Annotated[
         str | None, typer.Option(help="Memory budget, like 4GB.", show_default="half of the machine's")
@@ -57,8 +58,10 @@ def run(
     from curate import release, show
 
     if dry_run:
-        planned = release.plan(recipe, workers=workers, memory=memory)
-        print_result(planned, as_json, show.plan)
+        from curate.show.plan import plan as view
+
+        planned = release.plan(recipe, out, workers=workers, engine=engine, address=address, memory=memory)
+        print_result(planned, as_json, view)
         return
     with show.Display() as display:
         done = release.run(
@@ -77,7 +80,7 @@ def run(
         typer.echo("nothing has changed since this release was made (--fresh makes it again)", err=True)
     print_result(done.manifest, as_json, show.funnel)
     if not as_json:
-        typer.echo(f"release: {done.path}  (read datasheet.html; manifest.json holds every number)")
+        typer.echo(f"release: {done.place}  (read datasheet.html; manifest.json holds every number)")
     if done.failed_gates:
         raise typer.Exit(1)
 

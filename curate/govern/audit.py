@@ -9,21 +9,28 @@ stops half-way has answered for a random sample still.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import orjson
 
 from curate import record
 from curate.errors import IntegrityError, RecipeError
 from curate.io.scan import MESSAGES_EXTRA
+from curate.io.store import Store
 from curate.io.write import Shard, finished, write_text
 from curate.outcome import batches
 from curate.pipeline import Chain
+from curate.shards.trails import bundles
+from curate.stage import Engine
 
 FOLDER = "audit"
 SAMPLE = "pii-sample.jsonl"
@@ -36,35 +43,60 @@ KINDS = "kinds_left"
 _YES_NO = {"yes": True, "no": False, True: True, False: False, None: None}
 
 
-def draw(chains: Sequence[Chain], folder: Path, size: int) -> list[Shard]:
+def draw(chains: Sequence[Chain], folder: Path, size: int, engine: Engine) -> list[Shard]:
     """Write the form into ``folder``/audit and return it; nothing where the size is 0 or no record was kept.
 
     The sample is the ``size`` records whose SHA-256 over the seed, their id and the hash of their content as read is
     least: the same for any order of files, number of workers or batch size.
     """
-    chosen: list[tuple[_Place, dict[str, Any]]] = []
-    for chain in chains if size else ():
-        for batch in batches(chain.done[-1].folder, "records.arrow"):
-            bar = chosen[-1][0] if len(chosen) == size else None
-            chosen += [
-                (place, _line(batch, at)) for at, place in _places(batch) if bar is None or place < bar
-            ]
-            chosen = sorted(chosen, key=lambda drawn: drawn[0])[:size]
-    if not chosen:
+    if not size:
+        return []
+    some = [tuple(chains[n].done[-1].folder for n in numbers) for numbers in bundles(chains)]
+    places: list[tuple[_Place, Store]] = []
+    for found in engine.map(partial(_least, size), some):
+        places = heapq.nsmallest(size, [*places, *found], key=itemgetter(0))
+    wanted: dict[Store, list[_Place]] = {}
+    for place, unit in places:
+        wanted.setdefault(unit, []).append(place)
+    lines = dict(pair for pairs in engine.map(_drawn, list(wanted.items())) for pair in pairs)
+    if not lines:
         return []
     blank = dict.fromkeys(QUESTIONS) | {KINDS: []}
-    lines = [orjson.dumps({"n": n} | line | blank) for n, (_, line) in enumerate(chosen, 1)]
-    (folder / FOLDER).mkdir(exist_ok=True)
+    texts = [orjson.dumps({"n": n} | lines[place] | blank) for n, (place, _) in enumerate(places, 1)]
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     path = folder / FOLDER / SAMPLE
-    write_text(path, b"\n".join(lines).decode() + "\n")
-    return [finished(path, len(lines))]
+    write_text(path, b"\n".join(texts).decode() + "\n")
+    return [finished(path, len(texts))]
 
 
 _Place: TypeAlias = tuple[bytes, str, int]  # in the draw; ids need not be unique
+_NAMES = ["id", "_sha256", "_path", "_row"]  # of the columns that a place is told by
+
+
+def _least(size: int, units: Sequence[Store]) -> list[tuple[_Place, Store]]:
+    """Return the first places of some units, each with its unit."""
+    found: list[tuple[_Place, Store]] = []
+    for unit in units:
+        for batch in batches(unit, "records.arrow", _NAMES):
+            found = heapq.nsmallest(
+                size, [*found, *((place, unit) for _, place in _places(batch))], key=itemgetter(0)
+            )
+    return found
+
+
+def _drawn(task: tuple[Store, Sequence[_Place]]) -> list[tuple[_Place, dict[str, Any]]]:
+    """Return the lines of some records of a unit, by their places."""
+    unit, wanted = task
+    rows = {place[2]: place for place in wanted}
+    found = []
+    for batch in batches(unit, "records.arrow"):
+        for at in np.flatnonzero(np.isin(batch.column("_row").to_numpy(), list(rows))).tolist():
+            found.append((rows[batch.column("_row")[at].as_py()], _line(batch, at)))
+    return found
 
 
 def _places(batch: record.Batch) -> Iterator[tuple[int, _Place]]:
-    columns = (batch.column(name).to_pylist() for name in ("id", "_sha256", "_path", "_row"))
+    columns = (batch.column(name).to_pylist() for name in _NAMES)
     for at, (name, digest, path, row) in enumerate(zip(*columns, strict=True)):
         yield at, (hashlib.sha256(f"{SEED}\0{name}\0{digest}".encode()).digest(), path, row)
 

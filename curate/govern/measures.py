@@ -18,10 +18,10 @@ from curate.govern.licensing import measure as licensing
 def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, Any]:
     """Return parts of the manifest by key.
 
-    folder: holds the tables. recipe: in its resolved form, as the manifest has it. memory: bytes for DuckDB.
+    folder: holds the tables. recipe: in its resolved form, as the manifest has it. memory: bytes that the run may hold.
     """
     return {
-        "statistics": statistics.measure(folder),
+        "statistics": statistics.measure(folder, memory),
         "licenses": licensing.measure(folder, recipe, memory),
         "schema": columns.measure(folder),
         "volume": volume.measure(folder, recipe, memory),

@@ -7,15 +7,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from curate.ledger import query, scan_parquet
+from curate.ledger import database, query, scan_parquet
 from curate.record import CURATE
 
 
-def measure(folder: Path) -> dict[str, Any]:
-    """Return the statistics of the tables in a folder, as the manifest holds them; rows in a fixed order."""
-    import duckdb
+def measure(folder: Path, memory: int) -> dict[str, Any]:
+    """Return the statistics of the tables in a folder, as the manifest holds them; rows in a fixed order.
 
-    with duckdb.connect() as connection:
+    memory: bytes that the run may hold.
+    """
+    with database(memory) as connection:
         for name in ("records", "removed"):
             tables = scan_parquet(folder.glob(f"{name}/part-*.parquet"))
             connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {tables}")

@@ -12,21 +12,27 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
 from curate.errors import MissingExtra
+from curate.io.patience import patiently
+from curate.io.patience import public as public
+from curate.io.patience import why as why
+from curate.io.ranges import BLOCK, Patient, Ranges, Spilled, Streamed
 from curate.source import Source
 from curate.yamlfile import printable
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "hf": "hf"}  # URL scheme → our extra
-READ_AHEAD = 8 * 2**20  # bytes per request on remote storage, where each request costs a round trip
+EXTRAS |= dict.fromkeys(("az", "abfs", "abfss"), "az")
+_RANGED = EXTRAS.keys() - {"hf"} | {"memory"}  # whose libraries answer a range with one request
+_S3 = ("s3", "s3a")
+UPLOADS = 4  # parts of one file that are sent at a time; each is in memory
 
 
 @dataclass(frozen=True)
@@ -69,12 +75,6 @@ def is_remote(pattern: str) -> bool:
     return bool(found) and scheme not in ("file", "local")
 
 
-def public(url: str) -> str:
-    """Return a URL without user and password, and a web address without its query, which may be signed."""
-    url = re.sub(r"(?<=://)[^/@\s]+@", "", url)
-    return re.sub(r"(https?://[^\s?#]*)[?#]\S*", r"\1", url)
-
-
 def _list_local(pattern: str, folder: Path) -> Iterator[tuple[str, str | None]]:
     named = os.path.expanduser(pattern.partition("://")[2] if "://" in pattern else pattern)  # noqa: PTH111
     whole = Path(os.path.abspath(folder / named))  # noqa: PTH100 - keeps symbolic links
@@ -108,10 +108,11 @@ def _list_remote(pattern: str, folder: Path) -> Iterator[tuple[str, str | None]]
     shown = public(pattern)
     try:
         fs, path = connect(pattern)
-        if not glob.has_magic(path) or fs.exists(path):
-            yield (pattern, None) if fs.exists(path) else ("", _nothing(shown, "nothing like it is there"))
+        there = patiently(lambda: fs.exists(path), shown)
+        if there or not glob.has_magic(path):
+            yield (pattern, None) if there else ("", _nothing(shown, "nothing like it is there"))
             return
-        listed = fs.glob(path, detail=True)
+        listed = patiently(lambda: fs.glob(path, detail=True), shown)
     except MissingExtra:
         raise
     except Exception as error:  # noqa: BLE001 - each storage library has exceptions of its own
@@ -175,57 +176,74 @@ def connect(location: str) -> tuple[Any, str]:
 
     scheme = location.partition("://")[0]
     try:
-        fs, path = fsspec.core.url_to_fs(location)
+        fs, path = fsspec.core.url_to_fs(location, **_options(scheme))
     except ImportError:
         if scheme in EXTRAS:
             raise MissingExtra.of(f"inputs on {scheme}://", EXTRAS[scheme]) from None
         advice = known_implementations.get(scheme, {}).get("err", f"no library for {scheme}:// is installed")
         raise MissingExtra(f"inputs on {scheme}:// need another library: {advice}") from None
+    if scheme in _S3:
+        fs.retries = 1  # what s3fs would try again, we do
     return fs, path
 
 
+def _options(scheme: str) -> dict[str, Any]:
+    """Return how a storage library is set up; what FSSPEC_<SCHEME>_… says in the environment goes before it.
+
+    Listings are never kept: another worker's file would not be seen. Requests are tried again by patience.patiently;
+    botocore does so too, a few times, since it alone can repeat one part of a large upload.
+    """
+    from fsspec.config import conf
+
+    if scheme not in EXTRAS:
+        return {}
+    options: dict[str, Any] = {"use_listings_cache": False}
+    if scheme in _S3:
+        retries = {"mode": "standard", "max_attempts": 3}
+        options |= {"config_kwargs": {"retries": retries}, "max_concurrency": UPLOADS}
+    given = {name for one in (_S3 if scheme in _S3 else (scheme,)) for name in conf.get(one, {})}
+    return {name: value for name, value in options.items() if name not in given}
+
+
 def size(location: str) -> int:
-    """Return a file's size in bytes. Raises OSError, or what the storage library raises."""
+    """Return a file's size in bytes. Raises OSError, StorageError, or what the storage library raises."""
     if not is_remote(location):
         return Path(location).stat().st_size
     fs, path = connect(location)
-    return int(fs.size(path))
+    return patiently(lambda: int(fs.size(path)), location)
 
 
 @contextmanager
 def opened(location: str) -> Iterator[BinaryIO]:
-    """Open a file for reading. Raises OSError, or what the storage library raises; MissingExtra."""
-    if is_remote(location):
-        fs, path = connect(location)
-        with fs.open(path, "rb", block_size=READ_AHEAD) as file:
-            yield file
-    else:
+    """Open a file for reading. Raises OSError, StorageError, or what the storage library raises; MissingExtra.
+
+    A remote file is read ahead in large requests, and a request that fails is made again.
+    """
+    if not is_remote(location):
         with Path(location).open("rb") as file:
             yield file
+        return
+    fs, path = connect(location)
+    scheme = location.partition("://")[0]
+    if scheme in _RANGED:
+        with Streamed(Ranges(fs, path, location)) as streamed:
+            yield cast(BinaryIO, streamed)
+        return
+    file = patiently(lambda: fs.open(path, "rb", block_size=BLOCK), location)
+    with file:
+        yield cast(BinaryIO, Patient(file, location)) if scheme in EXTRAS else file
 
 
 @contextmanager
 def opened_arrow(location: str, mapped: bool = False) -> Iterator[pa.NativeFile]:
     """Open a file for Arrow, which reads a local one without Python; mapped: into memory, page by page."""
-    if is_remote(location):
+    if is_remote(location) and location.partition("://")[0] in _RANGED:
+        fs, path = connect(location)
+        with Spilled(Ranges(fs, path, location)) as spilled, pa.PythonFile(spilled, "r") as native:
+            yield native
+    elif is_remote(location):
         with opened(location) as file, pa.PythonFile(file, "r") as native:
             yield native
     else:
         with pa.memory_map(location) if mapped else pa.OSFile(location) as native:
             yield native
-
-
-def why(error: BaseException) -> str:
-    """Return why a file cannot be read, in words that hold neither record text nor a credential.
-
-    Storage libraries quote addresses, headers and keys in their messages: of those only the type is told.
-    """
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, PermissionError):
-        return "permission denied"
-    if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
-        return "no storage of this kind is known"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    return type(error).__name__

@@ -4,19 +4,22 @@ Files and folders appear whole or not at all. On a disk that is temp + fsync + r
 there a file is one upload (in parts, where it is large), which appears when it is complete, and of a folder a chosen
 file is uploaded last: a folder without it is not there.
 
-Every request to object storage is tried again, with growing pauses, unless the answer is that something does not
-exist or may not be touched. Credentials come from the environment alone, by the rules of the storage library.
+Every request to object storage is tried again, with growing pauses, while that may help (curate.io.patience).
+Credentials come from the environment alone, by the rules of the storage library. Whatever is shared is written by one
+process and read by others only when it is complete, so no more is asked of the storage than that a reader sees a file
+that was written before (S3 gives this since December 2020, as do Google's and Azure's).
 """
 
 from __future__ import annotations
 
+import datetime
 import errno
 import os
-import random
+import secrets
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +28,19 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from curate.errors import StorageError
-from curate.io import files
+from curate.io import files, removal
+from curate.io.patience import is_condition
+from curate.io.patience import patiently as patiently
+from curate.io.ranges import Ranges, Streamed
 from curate.io.write import sync, write_bytes
 
 T = TypeVar("T")
 
-TRIES = 8  # of a request; the pauses between them add up to about 25 s
-FIRST_PAUSE = 0.1  # seconds; doubles from try to try, half of it by chance
-_PART = 32 * 2**20  # bytes of one part of a large upload
-_FINAL = (FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
+PART = 32 * 2**20  # bytes of one part of a large upload; files.UPLOADS of them are in memory
+_MOST_PARTS = 10_000  # of one upload, in S3
+_FIRST = 4 * 2**20  # bytes of the first request for a file of unknown size: most files are smaller
+_SMALL = 256 * 2**10  # bytes of the least request for a file that is read here and there
+_AT_ONCE = 16  # files that are transferred, copied or removed at a time
 
 
 @dataclass(frozen=True)
@@ -76,17 +83,23 @@ class Store:
         """Return a file's bytes. Raises FileNotFoundError."""
         if not self.is_remote:
             return (self.path / name).read_bytes()
-        return bytes(self._ask(lambda fs, at: fs.cat_file(f"{at}/{name}"), name))
+        whole = {"max_concurrency": 1} if self._is_s3 else {}  # in one request, without another for the size
+        return bytes(self.ask(lambda fs, at: fs.cat_file(f"{at}/{name}", **whole), name))
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
-        """Return the bytes [start:stop] of a file, in one request."""
+        """Return the bytes [start:stop] of a file, in one request; fewer where it ends before."""
         if start >= stop:
             return b""
         if not self.is_remote:
             with (self.path / name).open("rb") as file:
                 file.seek(start)
                 return file.read(stop - start)
-        return bytes(self._ask(lambda fs, at: fs.cat_file(f"{at}/{name}", start=start, end=stop), name))
+        try:
+            return bytes(self.ask(lambda fs, at: fs.cat_file(f"{at}/{name}", start=start, end=stop), name))
+        except OSError as error:
+            if is_condition(error):  # the file ends before start
+                return b""
+            raise
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file that is there whole or not at all."""
@@ -94,7 +107,59 @@ class Store:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(self.path / name, content)
         else:
-            self._ask(lambda fs, at: fs.pipe_file(f"{at}/{name}", content), name)
+            self._put(lambda fs, at: fs.pipe_file(f"{at}/{name}", content), name)
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a small file unless there is one; tell whether it was written. content: like no other writer's.
+
+        In object storage without conditional writes (of those here, S3 and Google's have them) a file that another
+        process writes in the same moment may go unnoticed: read it back.
+        """
+        if not self.is_remote:
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with (self.path / name).open("xb") as file:
+                    file.write(content)
+            except FileExistsError:
+                return False
+            return True
+        try:
+            self._put(lambda fs, at: fs.pipe_file(f"{at}/{name}", content, mode="create"), name)
+        except OSError as error:
+            if not (isinstance(error, FileExistsError) or is_condition(error)):
+                raise
+            return self.read(name) == content  # an answer that was lost is asked for again: it was we
+        return True
+
+    def replace(self, name: str, content: bytes, is_mine: Callable[[bytes], bool]) -> bool:
+        """Write a small file again if it is still what is_mine knows; tell whether it was written.
+
+        In S3 nobody can write in between; elsewhere that may happen in the moment between reading and writing.
+        """
+        match = {}
+        try:
+            if self._is_s3:
+                match = {
+                    "IfMatch": self.ask(lambda fs, at: fs.info(f"{at}/{name}", refresh=True)["ETag"], name)
+                }
+            if not is_mine(self.read(name)):
+                return False
+            if match:
+                self.ask(lambda fs, at: fs.pipe_file(f"{at}/{name}", content, **match), name)
+            else:
+                self.write(name, content)
+        except OSError as error:
+            if not (isinstance(error, FileNotFoundError) or is_condition(error)):
+                raise
+            return False
+        return True
+
+    def written_at(self, name: str) -> datetime.datetime:
+        """Return when a file was written, by the storage's own clock. Raises FileNotFoundError."""
+        if not self.is_remote:
+            return datetime.datetime.fromtimestamp((self.path / name).stat().st_mtime, datetime.UTC)
+        found: datetime.datetime = self.ask(lambda fs, at: fs.modified(f"{at}/{name}"), name)
+        return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -102,7 +167,7 @@ class Store:
         if not self.is_remote:
             final = self.path / name
             final.parent.mkdir(parents=True, exist_ok=True)
-            partial = final.with_name(f"{final.name}.{os.getpid()}.partial")
+            partial = _partial(final)
             try:
                 yield partial
                 sync(partial)
@@ -126,7 +191,7 @@ class Store:
             return
         with scratch() as folder:
             local = folder / name.rpartition("/")[2]
-            self._ask(lambda fs, at: fs.get_file(f"{at}/{name}", str(local)), name)
+            self.download(name, local)
             yield local
 
     @contextmanager
@@ -136,9 +201,22 @@ class Store:
             with pa.OSFile(str(self.path / name)) as file:
                 yield file
             return
-        remote = self._ask(lambda fs, at: fs.open(f"{at}/{name}", "rb", cache_type="none"), name)
-        with remote, pa.PythonFile(_Patient(remote), "r") as file:
+        fs, at = files.connect(self.url)
+        ranges = Ranges(fs, f"{at.rstrip('/')}/{name}", f"{self.url}/{name}")
+        with Streamed(ranges, _SMALL, ahead=0) as remote, pa.PythonFile(remote, "r") as file:
             yield file
+
+    def download(self, name: str, local: Path) -> None:
+        """Copy a file to a local one, a large one in parts at once. Raises FileNotFoundError."""
+        if not self.is_remote:
+            shutil.copyfile(self.path / name, local)
+            return
+        first = self.read_range(name, 0, _FIRST)
+        if len(first) < _FIRST:
+            local.write_bytes(first)
+            return
+        fs, at = files.connect(self.url)
+        Ranges(fs, f"{at.rstrip('/')}/{name}", f"{self.url}/{name}").download(local)
 
     def upload(self, local: Path, name: str) -> None:
         """Copy a local file here, whole or not at all."""
@@ -146,13 +224,23 @@ class Store:
             with self.writing(name) as partial:
                 shutil.copyfile(local, partial)
         else:
-            self._ask(lambda fs, at: fs.put_file(str(local), f"{at}/{name}", chunksize=_PART), name)
+            parts = {}
+            if self._is_s3:
+                parts = {"chunksize": max(PART, -(-local.stat().st_size // _MOST_PARTS))}
+            self._put(lambda fs, at: fs.put_file(str(local), f"{at}/{name}", **parts), name)
+
+    def copy(self, name: str, new: str) -> None:
+        """Copy a file in this folder to another name, without its bytes passing through this machine where it can."""
+        if not self.is_remote:
+            self.upload(self.path / name, new)
+        else:
+            self.ask(lambda fs, at: fs.cp_file(f"{at}/{name}", f"{at}/{new}"), name)
 
     def exists(self, name: str) -> bool:
         """Tell whether a file is there."""
         if not self.is_remote:
             return (self.path / name).is_file()
-        return bool(self._ask(lambda fs, at: fs.isfile(f"{at}/{name}"), name))
+        return bool(self.ask(lambda fs, at: fs.isfile(f"{at}/{name}"), name))
 
     # -- the folder ---------------------------------------------------------------------------------------------
 
@@ -161,8 +249,20 @@ class Store:
         if not self.is_remote:
             found = ((path, path.relative_to(self.path).as_posix()) for path in self.path.rglob("*"))
             return {name: path.stat().st_size for path, name in sorted(found) if path.is_file()}
-        listed = self._ask(lambda fs, at: (at, fs.find(at, detail=True)), "")
-        return {path[len(listed[0]) + 1 :]: int(about["size"]) for path, about in sorted(listed[1].items())}
+        try:
+            at, listed = self.ask(lambda fs, at: (at, fs.find(at, detail=True)), "")
+        except FileNotFoundError:
+            return {}
+        inside = {
+            path[len(at) + 1 :]: about for path, about in sorted(listed.items()) if path.startswith(f"{at}/")
+        }
+        # Consoles make folders of their own: empty files whose names end in a slash.
+        return {name: int(about["size"]) for name, about in inside.items() if name and not name.endswith("/")}
+
+    def each(self, act: Callable[[str], object], names: Iterable[str]) -> None:
+        """Do something with each of these files, several at once; raises what the first of them raised."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(act, names))
 
     @contextmanager
     def making(self, last: str) -> Iterator[Path]:
@@ -173,15 +273,15 @@ class Store:
         if self.is_remote:
             with scratch() as folder:
                 yield folder
-                names = sorted(
-                    path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-                )
-                for name in sorted(names, key=lambda name: name == last):
-                    self.upload(folder / name, name)
+                names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+                if stale := self.sizes().keys() - names:
+                    removal.remove_one(self, last)
+                    removal.remove(self, stale)
+                self.each(lambda name: self.upload(folder / name, name), sorted(names - {last}))
+                self.upload(folder / last, last)
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f"{self.name}.{os.getpid()}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = _partial(self.path)
         partial.mkdir()
         try:
             yield partial
@@ -208,14 +308,40 @@ class Store:
             else:
                 path.unlink(missing_ok=True)
             return
-        try:
-            self._ask(lambda fs, at: fs.rm(f"{at}/{name}".rstrip("/"), recursive=True), name)
-        except FileNotFoundError:
-            return
+        inside = self.child(name) if name else self
+        removal.remove(inside, inside.sizes())
+        if name:
+            removal.remove_one(self, name)
 
-    def _ask(self, request: Callable[[Any, str], T], name: str) -> T:
+    def discard(self, names: Iterable[str]) -> None:
+        """Remove these files, by their names from here, whichever of them are there."""
+        if self.is_remote:
+            removal.remove(self, names)
+        else:
+            for name in names:
+                (self.path / name).unlink(missing_ok=True)
+
+    @property
+    def _is_s3(self) -> bool:
+        return self.url.startswith(("s3://", "s3a://"))
+
+    def _put(self, request: Callable[[Any, str], T], name: str) -> T:
+        try:
+            return self.ask(request, name)
+        except FileNotFoundError:
+            raise StorageError(
+                f"{files.public(self.url)}: nothing can be written there; is the bucket there?"
+            ) from None
+
+    def ask(self, request: Callable[[Any, str], T], name: str = "") -> T:
+        """Make a request to object storage: of its library's file system, and the folder's path there."""
         fs, at = files.connect(self.url)
         return patiently(lambda: request(fs, at.rstrip("/")), f"{self.url}/{name}".rstrip("/"))
+
+
+def _partial(final: Path) -> Path:
+    """Return a name for what is in the making: machines that share a disk have processes of one number."""
+    return final.with_name(f"{final.name}.{os.getpid()}{secrets.randbelow(10**6):06d}.partial")
 
 
 def _rename(partial: Path, final: Path, last: str) -> None:
@@ -225,61 +351,6 @@ def _rename(partial: Path, final: Path, last: str) -> None:
         # Another worker was faster; its bytes are the same, and somebody may be reading them.
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not (final / last).is_file():
             raise
-
-
-class _Patient:
-    """A remote file whose reads are tried again."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.closed = False
-
-    def read(self, size: int = -1) -> bytes:
-        at = self._file.tell()
-
-        def again() -> bytes:
-            self._file.seek(at)
-            return bytes(self._file.read(size))
-
-        return patiently(again, "a file that is being read")
-
-    def seek(self, place: int, whence: int = 0) -> int:
-        return int(self._file.seek(place, whence))
-
-    def tell(self) -> int:
-        return int(self._file.tell())
-
-    def size(self) -> int:
-        return int(self._file.size)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def patiently(request: Callable[[], T], what: str) -> T:
-    """Make a request, again and again if it fails. Raises as it does where trying again is no use, else StorageError.
-
-    The libraries quote addresses, headers and keys in their messages: of those only the type is told.
-    """
-    for attempt in range(TRIES):
-        try:
-            return request()
-        except _FINAL:
-            raise
-        except Exception as error:  # noqa: BLE001 - each storage library has exceptions of its own
-            if attempt == TRIES - 1:
-                raise StorageError(
-                    f"{files.public(what)}: object storage did not answer {TRIES} times ({files.why(error)}); nothing "
-                    "finished is lost: run again when it does"
-                ) from None
-            time.sleep(FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.0))
-    raise AssertionError
 
 
 @contextmanager

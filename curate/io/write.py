@@ -1,14 +1,15 @@
-"""Shards: tables in, files of a wanted size out, the same bytes however the tables were cut.
+"""Shards: tables in, files out, the same bytes however the tables were cut.
 
-Row groups end at a record that the records' own sizes decide, and a shard ends with the row group that takes
-it past ``shard_size`` on disk. Neither depends on how the records arrive, so neither does any byte written.
+Row groups end at a record that the records' own sizes decide. It does not depend on how the records arrive, so no
+byte written does. Where a shard ends is decided before it is written (:mod:`curate.shards`), or, where one process
+writes a whole table, as it is written: :class:`ShardWriter`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -17,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
 from curate.io.cells import foreign, is_json_text
+from curate.io.sizes import record_sizes
 
 Format: TypeAlias = Literal["parquet", "jsonl.zst"]
 
@@ -61,62 +62,103 @@ class Shard:
     records: int
 
 
-class ShardWriter:
-    """Writes one stream of shards, and others aligned with it row by row and shard by shard."""
+class RowGroups:
+    """Cuts aligned streams of tables into row groups: the same ones however the tables were cut."""
 
-    def __init__(self, streams: Sequence[Stream], shard_size: int) -> None:
-        self._streams = streams
-        self._shard_size = shard_size
-        self._pending: list[list[pa.Table]] = [[] for _ in streams]
+    def __init__(self, schemas: Sequence[pa.Schema]) -> None:
+        self._schemas = schemas
+        self._pending: list[list[pa.Table]] = [[] for _ in schemas]
         self._bytes = self._records = 0
-        self._open: list[_File] = []
-        self._count = 0
-        self.shards: list[list[Shard]] = [[] for _ in streams]
 
-    def append(self, tables: Sequence[pa.Table]) -> None:
-        """Add records: one table per stream, all of the same length, in the streams' schemas."""
+    def add(self, tables: Sequence[pa.Table]) -> Iterator[list[pa.Table]]:
+        """Take one table per stream, all of the same length, in the streams' schemas; yield groups that are full.
+
+        The sizes of the first stream's records decide.
+        """
         sizes = record_sizes(tables[0])
         start = 0
         while start < len(sizes):
-            room = sizes[start : start + GROUP_RECORDS - self._records]
-            ends = np.cumsum(room) + self._bytes
-            full = int(np.searchsorted(ends, GROUP_BYTES))  # the record that fills the group belongs to it
-            take = min(full + 1, len(room))
+            take, held = group_end(sizes[start:], self._records, self._bytes)
             for pending, table in zip(self._pending, tables, strict=True):
                 pending.append(table.slice(start, take))
-            self._records += take
-            self._bytes = int(ends[take - 1])
+            self._records, self._bytes = self._records + take, held
             start += take
-            if self._bytes >= GROUP_BYTES or self._records >= GROUP_RECORDS:
-                self._write_group()
+            if is_full(self._records, self._bytes):
+                yield self._group()
+
+    def rest(self) -> Iterator[list[pa.Table]]:
+        """Yield what is left, if anything is."""
+        if self._records:
+            yield self._group()
+
+    def _group(self) -> list[pa.Table]:
+        group = [
+            pa.concat_tables([schema.empty_table(), *pending]).combine_chunks()
+            for schema, pending in zip(self._schemas, self._pending, strict=True)
+        ]
+        self._pending = [[] for _ in self._schemas]
+        self._bytes = self._records = 0
+        return group
+
+
+def group_end(sizes: npt.NDArray[np.int64], records: int, held: int) -> tuple[int, int]:
+    """Return how many of the next records [n >= 1] belong to a group that has some, and its bytes with them.
+
+    The record that fills the group belongs to it.
+    """
+    room = sizes[: GROUP_RECORDS - records]
+    ends = np.cumsum(room) + held
+    take = min(int(np.searchsorted(ends, GROUP_BYTES)) + 1, len(room))
+    return take, int(ends[take - 1])
+
+
+def is_full(records: int, held: int) -> bool:
+    """Tell whether a group of so many records and bytes takes no more."""
+    return held >= GROUP_BYTES or records >= GROUP_RECORDS
+
+
+class ShardWriter:
+    """Writes one stream of shards, one after the other: each ends with the row group that takes it past the size."""
+
+    def __init__(self, stream: Stream, shard_size: int) -> None:
+        self._stream = stream
+        self._shard_size = shard_size
+        self._groups = RowGroups([stream.schema])
+        self._open: _File | None = None
+        self.shards: list[Shard] = []
+
+    def append(self, table: pa.Table) -> None:
+        """Add records, in the stream's schema."""
+        for [group] in self._groups.add([table]):
+            self._write_group(group)
 
     def close(self) -> None:
         """Write what is left. Without records there is one empty shard, for its schema."""
-        if self._records or not self._count:
-            self._write_group()
-        self._close_shards()
+        for [group] in self._groups.rest():
+            self._write_group(group)
+        if self._open is None and not self.shards:
+            self._write_group(self._stream.schema.empty_table())
+        self._close_shard()
 
-    def _write_group(self) -> None:
-        if not self._open:
-            self._open = [
-                _FILES[s.format](s, s.folder / f"{s.stem}-{self._count:05d}.{s.format}")
-                for s in self._streams
-            ]
-            self._count += 1
-        for file, pending, stream in zip(self._open, self._pending, self._streams, strict=True):
-            file.write(pa.concat_tables([stream.schema.empty_table(), *pending]).combine_chunks())
-            pending.clear()
-        self._bytes = self._records = 0
-        if self._open[0].size() >= self._shard_size:
-            self._close_shards()
+    def _write_group(self, group: pa.Table) -> None:
+        if self._open is None:
+            self._open = shard_file(
+                self._stream, self._stream.folder / shard_name(self._stream, len(self.shards))
+            )
+        self._open.write(group)
+        if self._open.size() >= self._shard_size:
+            self._close_shard()
 
-    def _close_shards(self) -> None:
-        if not self._open:  # the last group filled its shard
-            return
-        for file, done in zip(self._open, self.shards, strict=True):
-            file.close()
-            done.append(finished(file.path, file.records))
-        self._open = []
+    def _close_shard(self) -> None:
+        if self._open is not None:  # else the last group filled its shard
+            self._open.close()
+            self.shards.append(finished(self._open.path, self._open.records))
+            self._open = None
+
+
+def shard_name(stream: Stream, number: int) -> str:
+    """Return the name of a stream's shard of that number."""
+    return f"{stream.stem}-{number:05d}.{stream.format}"
 
 
 class _File(Protocol):
@@ -200,35 +242,6 @@ def shard_file(stream: Stream, path: Path) -> Any:
     A shard of JSON lines also takes lines as they are: ``write_lines``.
     """
     return _FILES[stream.format](stream, path)
-
-
-def record_sizes(table: pa.Table) -> npt.NDArray[np.int64]:
-    """Return each record's size in bytes [n]: its strings, nested ones too, and 8 for any other value."""
-    total = np.zeros(table.num_rows, dtype=np.int64)
-    for column in table.columns:
-        for chunk, at in _placed(column):
-            total[at : at + len(chunk)] += _sizes(chunk)
-    return total
-
-
-def _placed(column: pa.ChunkedArray) -> list[tuple[pa.Array, int]]:
-    starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
-    return list(zip(column.chunks, starts.tolist(), strict=False))
-
-
-def _sizes(array: pa.Array) -> npt.NDArray[np.int64]:
-    kind = array.type
-    if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind):
-        return np.asarray(pc.fill_null(pc.binary_length(array), 0), dtype=np.int64)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-        ends = np.concatenate([[0], np.cumsum(_sizes(array.flatten()))])
-        stops = np.cumsum(lengths)
-        return np.asarray(ends[stops] - ends[stops - lengths], dtype=np.int64)
-    if pa.types.is_struct(kind):
-        fields = [_sizes(pc.struct_field(array, i)) for i in range(kind.num_fields)]
-        return np.sum(fields, axis=0, dtype=np.int64) if fields else np.zeros(len(array), np.int64)
-    return np.full(len(array), 8, dtype=np.int64)
 
 
 def sync(folder: Path) -> None:

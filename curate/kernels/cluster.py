@@ -17,7 +17,6 @@ Numbers = npt.NDArray[np.integer[Any]]
 
 SHORT = 64  # shingles: below, symbols carry meaning as words do (measured: LOG.md, 2026-11-21)
 _PART_KEYS = 2048  # keys that are grouped at a time: their table fits the nearest cache
-MOST_RECORDS = 2**32 - 1
 _MOST_SCREENED = 256  # others of one bucket; a record that resembles none of so many stays a candidate
 
 
@@ -101,16 +100,16 @@ def selected(found: Buckets, members: npt.NDArray[np.bool_], least: int = 1) -> 
     return Buckets(found.members[members & enough[of]], np.cumsum(sizes[enough]))
 
 
-def screened(found: Buckets, planes: Hashes, needed: int) -> tuple[Buckets, npt.NDArray[np.bool_]]:
-    """Return the buckets without the records that agree with no other member in enough minima, and who stays.
+def plausible(found: Buckets, planes: Hashes, needed: int) -> npt.NDArray[np.bool_]:
+    """Return of each record [n] whether it agrees with another of a bucket in enough minima.
 
-    Members are indices of ``planes`` (curate.kernels.minhash.Screen).
+    Members are indices of ``planes`` (curate.kernels.minhash.Screen). In a bucket of more than 257, all count.
     """
     from curate.kernels import compare
 
     stays = np.zeros(len(planes), np.bool_)
     compare.plausible(found.members, found.ends, planes, needed, _MOST_SCREENED, stays)
-    return selected(found, stays[found.members], 2), stays
+    return stays
 
 
 def represent(

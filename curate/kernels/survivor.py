@@ -102,7 +102,7 @@ class Census:
         columns: list[tuple[npt.NDArray[Any], ...]] = []
         for table in tables:
             values = (table.column(name).to_numpy() for name in ("_row", *COLUMNS.names))
-            columns.append((_number(table, seen), *values))
+            columns.append((numbered(table, seen), *values))
         if not columns:
             none = np.empty(0, np.int64)
             return cls(records, [], none.astype(np.int32), none, none)
@@ -114,14 +114,27 @@ class Census:
         for position, key in enumerate(files):
             place[seen[key]] = position
         file = place[file]
-        keys = {"license": rank, "quality": -quality, "longest": -length, "shortest": length}
-        wanted = [
-            keys[name] for name in reversed(prefer)
-        ]  # np.lexsort takes the most important last, NaN is last
-        return cls(records, files, file, row, np.lexsort((row, file, content, *wanted)))
+        return cls(records, files, file, row, order(prefer, rank, quality, length, content, file, row))
 
 
-def _number(table: pa.Table, seen: dict[tuple[str, str], int]) -> Ints:
+def order(
+    prefer: Sequence[Preference],
+    rank: npt.NDArray[Any],
+    quality: npt.NDArray[Any],
+    length: npt.NDArray[Any],
+    content: npt.NDArray[Any],
+    file: npt.NDArray[Any],
+    row: npt.NDArray[Any],
+) -> Ints:
+    """Return the indices of records in policy order, best survivor first: of COLUMNS, and the place of each."""
+    keys = {"license": rank, "quality": -quality, "longest": -length, "shortest": length}
+    wanted = [
+        keys[name] for name in reversed(prefer)
+    ]  # np.lexsort takes the most important last, NaN is last
+    return np.lexsort((row, file, content, *wanted))
+
+
+def numbered(table: pa.Table, seen: dict[tuple[str, str], int]) -> Ints:
     """Return the number of each record's (source, path), giving new ones the next numbers."""
     source, path = (table.column(name).combine_chunks().dictionary_encode() for name in ("source", "_path"))
     names = path.dictionary.to_pylist()

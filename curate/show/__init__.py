@@ -22,7 +22,6 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from curate.forecast import Plan
 from curate.govern.datasheet.values import visible
 from curate.inspect import Story
 from curate.pipeline import Watch
@@ -161,32 +160,6 @@ def _alarms(manifest: dict[str, Any]) -> list[Text]:
             text = f"gate missed: {gate['gate']} is {gate['value']}, limit {gate['limit']} ({gate['where']})"
             lines.append(Text(text, style="bold red"))
     return lines
-
-
-def plan(p: Plan) -> Group:
-    """Return what a run would do."""
-    steps = Table(show_header=False)
-    for i, title in enumerate(p.segments):
-        steps.add_row(str(i), title)
-    parts: list[Any] = [rows("Sources", p.sources, ("files", "bytes", "records", "units"))]
-    parts += [heading("Segments"), steps]
-    for name, curve in p.curves.items():
-        parts.append(heading(f"{name}: chance that a pair becomes a candidate, to be verified exactly"))
-        table = Table()
-        table.add_column("similarity", justify="right")
-        table.add_column("chance", justify="right")
-        table.add_column("")
-        for similarity, chance in curve:
-            table.add_row(f"{similarity:.2f}", f"{chance:.4f}", _bar(round(chance * 1000), 1000, 20)[:20])
-        parts.append(table)
-    memory = ", ".join(f"{key.replace('_', ' ')} {value / 1e9:.2f} GB" for key, value in p.memory.items())
-    parts += [
-        Text(f"{p.units:,} units on {p.workers} workers"),
-        Text(f"memory: {memory}"),
-        Text(f"disk for work/: up to {p.disk / 1e9:.2f} GB"),
-        Text("nothing was written"),
-    ]
-    return Group(*parts)
 
 
 def story(s: Story) -> Group:

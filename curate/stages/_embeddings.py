@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import MissingExtra, RecipeError
-from curate.stages._pinned import Pinned, commit, fetched, local, versions_of
+from curate.stages._pinned import Pinned, commit, local, versions_of
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Vectors: TypeAlias = npt.NDArray[np.float32]
@@ -141,8 +141,7 @@ def _load(pinned: Pinned, device: str) -> Any:
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
     try:
-        place = pinned.place if pinned.commit is None else fetched(pinned.place, pinned.commit)
-        model = SentenceTransformer(place, device=device, trust_remote_code=False)
+        model = SentenceTransformer(pinned.found(), device=device, trust_remote_code=False)
     except Exception as error:  # whatever a model's files make libraries raise, it is the model's fault
         said = " ".join(str(error).split())[:300]
         raise RecipeError(

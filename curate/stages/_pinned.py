@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from curate.errors import RecipeError
+from curate.io.carried import Carried, carry
+from curate.io.store import Store
 
 # Weights for other libraries, which a hub model often has beside its own.
 _FOREIGN = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "*.mlmodel"]
@@ -23,6 +25,20 @@ class Pinned:
     place: str
     commit: str | None  # of a model on the hub
     fingerprint: str
+    kept: Carried | None = None  # where workers on other machines find the folder
+
+    def carried(self, store: Store) -> Pinned:
+        """Return the model as workers on other machines find it: a folder in the store, else the package or the hub."""
+        folder = Path(self.place)
+        if self.commit is not None or not folder.is_dir():
+            return self
+        return replace(self, kept=carry(folder, store, self.fingerprint))
+
+    def found(self) -> str:
+        """Return what libraries load: a folder or a package; a hub model is fetched whole."""
+        if self.kept is not None:
+            return str(self.kept.here())
+        return self.place if self.commit is None else fetched(self.place, self.commit)
 
 
 def versions_of(libraries: Iterable[str]) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +11,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.kernels import cluster, sets
-from curate.kernels.cluster import Buckets
+from curate.io.store import Store
+from curate.kernels import cluster
 from curate.kernels.parts import BITMAP, Sets
 from curate.stage import Engine
-from curate.stages.against import Earlier, Pairs
-from curate.stages.index import IndexPart
+from curate.stages import shuffle
+from curate.stages.against import NO_PAIRS, Pairs
+from curate.stages.nominated import Nominated
+from curate.stages.shares import Together
+from curate.stages.shuffle import Group, Slice, Sliced
 
 Ints = npt.NDArray[np.int64]
 
@@ -30,14 +32,12 @@ class Rule(NamedTuple):
 
     similarity: float  # the least that counts
     window: int  # most records of an index that a record is compared with, per bucket: those nearest in size
-    views: tuple[str, ...]  # VIEWS that the index has
-    memory: int  # bytes: sets of up to so many are held, more are mapped
 
 
 class Resembling(NamedTuple):
-    """What came of comparing a run's records with those of earlier releases."""
+    """What came of comparing a run's records with those of earlier releases: of one share, or of all."""
 
-    pairs: Pairs
+    pairs: Pairs = NO_PAIRS
     capped: int = 0  # buckets of which some record was not compared with all
     skipped: int = 0  # comparisons left out there
 
@@ -107,61 +107,15 @@ def read(table: pa.Table) -> Sets:
     return Sets(hashes, bounds, bitmaps)
 
 
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """Candidates of one file of an index, whose sets a worker copies."""
-
-    part: IndexPart
-    views: tuple[str, ...]
-    folder: str
-    name: str
-
-
-def _copy(task: _Copy) -> None:
-    rows = np.load(Path(task.folder) / f"{task.name}.rows.npy")
-    sets.write(Path(task.folder), task.name, map(read, task.part.chosen(rows, task.views)))
-
-
-def copied(
-    parts: Sequence[IndexPart], records: Ints, views: Sequence[str], engine: Engine, folder: Path
-) -> list[str]:
-    """Let workers write the sets of an index's records (numbers, ascending); return the names of what they wrote."""
-    tasks, start = [], 0
-    for number, part in enumerate(parts):
-        rows = records[slice(*np.searchsorted(records, (start, start + part.records)))] - start
-        start += part.records
-        if len(rows):
-            name = f"index-{number:06d}"
-            np.save(folder / f"{name}.rows.npy", rows)
-            tasks.append(_Copy(part, tuple(views), str(folder), name))
-    for _ in engine.map(_copy, tasks):
-        pass
-    return [task.name for task in tasks]
-
-
-def similar(
-    earlier: Earlier,
-    numbers: Ints,
-    shared: Buckets,
-    write_own: Callable[[Ints], list[str]],
-    rule: Rule,
-    engine: Engine,
-    folder: Path,
-) -> Resembling:
+def similar(found: Together, rule: Rule) -> Resembling:
     """Find the run's records that are similar enough to one of an index; the most similar one holds each.
 
-    ``numbers``: of the records in the buckets, ascending; members are indices of them. ``write_own`` lets the
-    sets of the run's records be written (curate.kernels.sets) to the folder, and returns their names.
+    In the share, records ascend by number, so those of the run come first.
     """
     from curate.kernels import buckets, held, reading
 
-    ours = int(np.searchsorted(numbers, earlier.records))
-    if not 0 < ours < len(numbers):
-        return Resembling(Pairs(numbers[:0], numbers[:0], np.empty((0, 3))))
-    names = write_own(numbers[:ours])
-    names += copied(earlier.theirs, numbers[ours:] - earlier.records, rule.views, engine, folder)
-    shingled = sets.join(folder, names, rule.memory)
-    bounds = shingled.bounds
+    ours = int((found.rows.column("release").to_numpy() < 0).sum())
+    shared, hashes, bounds = found.buckets, found.sets.hashes, found.sets.bounds
     members, of, count = shared.members.astype(np.int64), cluster.bucket_of(shared), len(shared.ends)
     is_own = members < ours
     starts = np.zeros(ours + 1, np.int64)
@@ -172,18 +126,48 @@ def similar(
     theirs, theirs_of = members[~is_own], of[~is_own]
     theirs = theirs[np.lexsort((theirs, (bounds[:, 2] - bounds[:, 0])[theirs], theirs_of))]
     first = np.searchsorted(theirs_of, np.arange(count + 1))
-    hashes = np.asarray(shingled.hashes).view()
+    hashes = np.asarray(hashes).view()
     hashes.flags.writeable = False  # as a mapped file is: one compiled version serves both
     widest = int((bounds[:, [2, -1]] - bounds[:, [0, 2]]).max(initial=0))
     held_by, similarity = np.empty(ours, np.int64), np.zeros((ours, 2))
     skipped, met = np.zeros(count, np.int64), np.full(len(bounds), -1, np.int64)
     held.nearest(
-        starts, entries, first, theirs, hashes, bounds, shingled.bitmaps, rule.similarity, cluster.SHORT, rule.window,
+        starts, entries, first, theirs, hashes, bounds, found.sets.bitmaps, rule.similarity, cluster.SHORT, rule.window,
         reading.table(widest), reading.table(widest), met, held_by, similarity, skipped,
     )  # fmt: skip
-    found = np.flatnonzero(held_by >= 0)
-    stated = np.where(np.diff(bounds[found, :3], axis=1) > 0, similarity[found], np.nan)
-    whole = similarity[found].min(axis=1, initial=1.0)
-    by = numbers[held_by[found]] - earlier.records
-    pairs = Pairs(numbers[found], by, np.column_stack([whole, stated]))
+    own = np.flatnonzero(held_by >= 0)
+    stated = np.where(np.diff(bounds[own, :3], axis=1) > 0, similarity[own], np.nan)
+    whole = similarity[own].min(axis=1, initial=1.0)
+    pairs = Pairs(own, held_by[own], np.column_stack([whole, stated]))
     return Resembling(pairs, int((skipped > 0).sum()), int(skipped.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """Tell each partition which of a group's records that it asks after are held by a release."""
+
+    group: Group
+    held: tuple[Slice, ...]  # by share: numbers in the group
+    asked: tuple[Slice, ...]  # by partition
+    store: Store
+
+
+def gone(found: Nominated, held: Sequence[Sliced], engine: Engine) -> tuple[Sliced, ...]:
+    """Answer each partition with 1 for the records of the run that it asks after and a release holds, else 0."""
+    tasks = [
+        _Gone(
+            group, shuffle.across(held, group.number), shuffle.across(found.asked, group.number), found.store
+        )
+        for group in found.own
+    ]
+    return tuple(shuffle.run(_gone, tasks, engine, found.met))
+
+
+def _gone(task: _Gone) -> Sliced:
+    flags = np.zeros(task.group.records, np.uint8)
+    for rows in shuffle.numbers(task.held, task.store):
+        flags[rows] = 1
+    with shuffle.slicing(task.store, f"gone.{task.group.number}") as out:
+        for rows in shuffle.numbers(task.asked, task.store):
+            out.add(flags[rows])
+    return out.done()

@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from curate import record
+from curate.io.store import Store
 from curate.kernels.parts import On
 from curate.record import Batch
 from curate.stage import Engine, SketchPart
 from curate.stages._embeddings import Embedder, embedder
 from curate.stages._neighbours import Ints, Rows, Verified
 from curate.stages._pinned import Pinned
-from curate.stages.nominated import ReadBack, read_back
 
 PARTS = ("prompt", "response")
 _DIGITS = re.compile(r"\d+")
@@ -56,9 +57,8 @@ def column(
     )
 
 
-def _matrix(part: SketchPart, name: str) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
+def _matrix(found: pa.ChunkedArray) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
     """Return a part's vectors [n, dimension], 0 for none, and whether there is one [n]."""
-    found = part.table([name]).column(name)
     width = found.type.list_size
     rows = [
         chunk.values.to_numpy()[chunk.offset * width : (chunk.offset + len(chunk)) * width]
@@ -86,34 +86,94 @@ def _joined(
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """The vectors to search, one per record."""
+class PlainPart:
+    """A part's sketches without the vectors, on this machine's disk (stage.SketchPart)."""
 
-    table: npt.NDArray[np.float16]  # [n, width], a mapped file
-    used: tuple[int, ...]  # which PARTS it is made of: those that any record has
+    part: SketchPart
+    path: Path
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the sketches but the vectors, one row per record."""
+        with pa.memory_map(str(self.path)) as file:
+            found = pa.ipc.open_file(file).read_all()
+        return found if columns is None else found.select(list(columns))
+
+    def records(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+        """Read the records back."""
+        return self.part.records(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """All sketches, on this machine's disk, and the vectors to search: one per record that is compared."""
+
+    parts: tuple[PlainPart, ...]
+    long: npt.NDArray[np.bool_]  # [records of all parts]
+    compared: npt.NDArray[np.bool_]  # [records of all parts]
+    vectors: tuple[npt.NDArray[np.float16], ...]  # of each part used [n, dimension], mapped files
+    there: tuple[npt.NDArray[np.bool_], ...]  # [n] whether the record has the part
+    used: tuple[int, ...]  # which PARTS vectors are made of: those that any record has
+
+    @property
+    def count(self) -> int:
+        """Return n."""
+        return len(self.there[0])
+
+    @property
+    def width(self) -> int:
+        """Return how many numbers a vector to search has."""
+        return sum(vectors.shape[1] for vectors in self.vectors)
 
     def read(self, positions: Ints) -> npt.NDArray[np.float32]:
-        """Return the vectors at some positions."""
-        return self.table[positions].astype(np.float32)
+        """Return the vectors to search at some positions."""
+        return _joined(
+            [vectors[positions] for vectors in self.vectors], [there[positions] for there in self.there]
+        )
 
 
-def gather(parts: Sequence[SketchPart], wanted: npt.NDArray[np.bool_], folder: Path) -> Gathered:
-    """Write the vectors of the wanted records [records of all parts], in their order."""
-    used = [
-        index
-        for index, name in enumerate(PARTS)
-        if any(part.table([name]).column(name).is_valid().to_numpy().any() for part in parts)
-    ] or [len(PARTS) - 1]
-    width = len(used) * parts[0].table([PARTS[0]]).schema.field(PARTS[0]).type.list_size
-    out = np.memmap(folder / "vectors", np.float16, "w+", shape=(int(wanted.sum()), width))
-    start = written = 0
-    for part in parts:
-        vectors, there = zip(*(_matrix(part, PARTS[index]) for index in used), strict=True)
-        chosen = _joined(vectors, there)[wanted[start : start + len(there[0])]]
-        out[written : written + len(chosen)] = chosen
-        start += len(there[0])
-        written += len(chosen)
-    return Gathered(out, tuple(used))
+def gather(parts: Sequence[SketchPart], truncate: bool, folder: Path) -> Gathered:
+    """Copy the sketches of all parts to this machine's disk, each of which is read once.
+
+    truncate: compare records with a text too long, too.
+    """
+    plain, long, there = [], [], [[np.empty(0, bool)] for _ in PARTS]
+    width = 0
+    paths = [folder / f"{name}.vectors" for name in PARTS]
+    for path in paths:
+        path.touch()
+    for number, part in enumerate(parts):
+        table = part.table()
+        long.append(table.column("too_long").to_numpy())
+        chosen = np.flatnonzero(np.ones(len(long[-1]), bool) if truncate else ~long[-1])
+        for path, name, have in zip(paths, PARTS, there, strict=True):
+            vectors, valid = _matrix(table.column(name))
+            have.append(valid[chosen])
+            width = vectors.shape[1]
+            with path.open("r+b") as file:  # where no record has one, the file has a hole
+                if valid.any():
+                    file.seek(0, 2)
+                    file.write(vectors[chosen].data)
+                else:
+                    file.truncate(path.stat().st_size + 2 * width * len(chosen))
+        plain.append(PlainPart(part, folder / f"{number:06d}.arrow"))
+        rest = table.drop_columns(list(PARTS))
+        with pa.ipc.new_file(str(plain[-1].path), rest.schema) as writer:
+            writer.write_table(rest)
+    have = [np.concatenate(one) for one in there]
+    used = tuple(part for part, one in enumerate(have) if one.any()) or (len(PARTS) - 1,)
+    whole = np.concatenate([np.empty(0, bool), *long])
+    shape = (len(have[0]), width)
+    return Gathered(
+        tuple(plain),
+        whole,
+        np.ones(len(whole), bool) if truncate else ~whole,
+        tuple(
+            np.memmap(paths[part], np.float16, "r", shape=shape) if shape[0] else np.empty(shape, np.float16)
+            for part in used
+        ),
+        tuple(have[part] for part in used),
+        used,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +185,36 @@ class How:
     same_numbers: bool
 
 
-def _embed(task: ReadBack) -> None:
+class _Task(NamedTuple):
+    """One part's candidates, to be embedded again."""
+
+    part: SketchPart
+    column: str  # that holds the records' content
+    store: Store
+    name: str  # of what is written there
+    first: int  # which of the rows in the store's file of candidates are the part's
+    end: int
+    how: How
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the candidates in the part's order."""
+        rows = np.frombuffer(self.store.read_range(_ROWS, 8 * self.first, 8 * self.end), np.int64)
+        start = 0
+        for batch in self.part.records([self.column]):
+            first, end = np.searchsorted(rows, (start, start + batch.num_rows))
+            if first < end:
+                yield batch.take(pa.array(rows[first:end] - start))
+            start += batch.num_rows
+
+
+_ROWS = "rows"  # int64, part after part: the candidates' rows in their part
+
+
+def _embed(task: _Task) -> None:
     """Embed one part's candidates, each text by itself."""
-    how: How = task.what
+    how = task.how
     model = embedder(how.model, "cpu")
-    chosen = (batch.take(pa.array(rows)) for batch, rows in task.batches())
-    pairs = [pair for batch in chosen for pair in zip(*sides(batch, how.on), strict=True)]
+    pairs = [pair for batch in task.batches() for pair in zip(*sides(batch, how.on), strict=True)]
     vectors = np.zeros((len(pairs), len(PARTS), model.dimension), np.float32)
     numbers = np.zeros((len(pairs), len(PARTS)), np.uint64)
     seen: dict[str, tuple[int, int]] = {}  # where a text's vector is: many records share a prompt
@@ -145,7 +229,8 @@ def _embed(task: ReadBack) -> None:
             if how.same_numbers:
                 numbers[place, part] = _numbers(text)
     there = np.array([[bool(text) for text in texts] for texts in pairs], bool)
-    np.savez(Path(task.folder) / f"{task.name}.npz", vectors=vectors, there=there, numbers=numbers)
+    with task.store.writing(task.name) as path, path.open("wb") as file:
+        np.savez(file, vectors=vectors, there=there, numbers=numbers)
 
 
 def _numbers(text: str) -> int:
@@ -155,25 +240,49 @@ def _numbers(text: str) -> int:
 
 
 def verified(
-    parts: Sequence[SketchPart], records: Ints, order: Ints, how: How, engine: Engine, folder: Path
+    gathered: Gathered, records: Ints, order: Ints, how: How, engine: Engine, store: Store, folder: Path
 ) -> Verified:
-    """Embed the records (numbers, ascending) each by itself; return what was found, in the given order of them."""
+    """Embed the records (numbers, ascending) each by itself; return what was found, in the given order of them.
+
+    What workers embed passes through the store, and is gathered in the folder of this machine.
+    """
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     vectors = np.empty((0, len(PARTS), 1), np.float32)
     there = np.zeros((len(order), len(PARTS)), bool)
     numbers = np.zeros((len(order), len(PARTS)), np.uint64)
     start = 0
-    for name in read_back(parts, records, _embed, engine, folder, how):
-        with np.load(folder / f"{name}.npz") as found:
+    tasks = _tasks(gathered, records, how, store)
+    for task, _ in zip(tasks, engine.map(_embed, tasks), strict=True):
+        with store.reading(task.name) as path, np.load(path) as found:
             if not start:
                 shape = (len(order), *found["vectors"].shape[1:])
                 vectors = np.memmap(folder / "verified", np.float32, "w+", shape=shape)
-            at = place[start : start + len(found["there"])]
+            at = place[task.first : task.end]
             vectors[at], there[at], numbers[at] = found["vectors"], found["there"], found["numbers"]
-        start += len(at)
-        (folder / f"{name}.npz").unlink()
+        start = task.end
+        store.remove(task.name)
     return Verified(vectors, there, numbers)
+
+
+def _tasks(gathered: Gathered, records: Ints, how: How, store: Store) -> list[_Task]:
+    """Return a task per part that has candidates, whose rows are written into the store."""
+    tasks: list[_Task] = []
+    written = []
+    start = done = 0
+    for number, plain in enumerate(gathered.parts):
+        kinds = plain.table(["conversation"]).column("conversation")
+        rows = records[slice(*np.searchsorted(records, (start, start + len(kinds))))] - start
+        start += len(kinds)
+        if len(rows):
+            column = "messages" if kinds[0].as_py() else "text"
+            name = f"part-{number:06d}.npz"
+            tasks.append(_Task(plain.part, column, store, name, done, done + len(rows), how))
+            written.append(rows)
+            done += len(rows)
+    if tasks:
+        store.write(_ROWS, np.concatenate(written).astype(np.int64).tobytes())
+    return tasks
 
 
 def reader(found: Verified, used: Sequence[int]) -> Rows:

@@ -7,9 +7,8 @@ are compared with first, and what they hold takes no part in the run's own dedup
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -20,13 +19,13 @@ import pyarrow as pa
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, model_validator
 
 from curate.errors import RecipeError
-from curate.kernels import cluster, survivor
-from curate.kernels.cluster import Buckets
-from curate.kernels.survivor import Census
-from curate.kernels.text import Hashes
-from curate.stage import Engine, SketchPart, StageOptions
+from curate.io import files
+from curate.io.store import Store
+from curate.stage import Engine, StageOptions
+from curate.stages.deciding import Totals, count_lines, marked, similarities
+from curate.stages.decisions import FILE, LINES
 from curate.stages.index import Index, verify
-from curate.stages.resolved import DECISIONS, NONE_HELD, SIMILARITIES, Held, chosen
+from curate.stages.shuffle import Group, grouped
 
 Ints = npt.NDArray[np.int64]
 
@@ -39,8 +38,8 @@ class AgainstOptions(StageOptions, ABC):
     against: tuple[str, ...] = Field(
         (),
         description="Earlier releases with an index (output: {index: true}), by their folder or the index/ in it, "
-        "relative to the recipe: records that one of them holds are dropped. Of equally similar records, the "
-        "first release's stands.",
+        "relative to the recipe, or its URL in object storage: records that one of them holds are dropped. Of "
+        "equally similar records, the first release's stands.",
     )
 
     _beside: Path = PrivateAttr(default=Path())
@@ -58,7 +57,13 @@ class AgainstOptions(StageOptions, ABC):
     def earlier(self) -> tuple[Index, ...]:
         """Open the indexes. Raises RecipeError for one that is not there or does not fit, IntegrityError."""
         if self._earlier is None:
-            found = [Index.open(self._beside / named, named, self.stage) for named in self.against]
+            stores = [
+                Store.at(named if files.is_remote(named) else self._beside / named) for named in self.against
+            ]
+            found = [
+                Index.open(store, named, self.stage)
+                for store, named in zip(stores, self.against, strict=True)
+            ]
             for place, index in enumerate(found):
                 index.check(self.scheme())
                 if first := next((one.named for one in found[:place] if one.root == index.root), None):
@@ -84,11 +89,14 @@ class AgainstOptions(StageOptions, ABC):
 
 
 class Pairs(NamedTuple):
-    """Records of the run that an earlier release holds."""
+    """Records of the run that an earlier release holds. Both go by their index in a table of ROWS."""
 
-    record: Ints  # [h] numbers, ascending
-    by: Ints  # [h] numbers over all indexes' records
+    record: Ints  # [h]
+    by: Ints  # [h]
     similarity: npt.NDArray[np.float64]  # [h, 3] whole, prompt, response; NaN where there is none
+
+
+NO_PAIRS = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)))
 
 
 @dataclass(frozen=True)
@@ -96,105 +104,59 @@ class Earlier:
     """The indexes that a stage deduplicates against, behind the run's own records."""
 
     indexes: tuple[Index, ...]
-    own: tuple[SketchPart, ...]
-    records: int  # of the run
 
     @classmethod
-    def of(cls, options: AgainstOptions, own: Sequence[SketchPart], records: int, engine: Engine) -> Earlier:
+    def of(cls, options: AgainstOptions, engine: Engine) -> Earlier:
         """Open the stage's indexes and hold their files to the manifests. Raises IntegrityError."""
         indexes = options.earlier()
         verify(indexes, engine)
-        return cls(indexes, tuple(own), records)
+        return cls(indexes)
 
     @property
-    def parts(self) -> list[Any]:
-        """Return the parts of the run, then those of the indexes."""
-        return [*self.own, *self.theirs]
+    def records(self) -> int:
+        """Return the number of the indexes' records."""
+        return sum(index.records for index in self.indexes)
 
     @property
-    def theirs(self) -> list[Any]:
-        """Return the parts of all indexes (curate.stages.index.IndexPart)."""
-        return [part for index in self.indexes for part in index.parts]
+    def roots(self) -> tuple[str, ...]:
+        """Return what names the releases."""
+        return tuple(index.root for index in self.indexes)
 
     @property
-    def total(self) -> int:
-        """Return the number of all records."""
-        return self.records + sum(index.records for index in self.indexes)
+    def releases(self) -> list[dict[str, Any]]:
+        """Return name, version, root and number of records of each release."""
+        return [{**index.about, "records": index.records} for index in self.indexes]
 
-    def split(self, found: Buckets) -> tuple[Buckets, Buckets]:
-        """Return the buckets that have records of both run and indexes, and all buckets of the run alone."""
-        if not self.indexes:
-            return Buckets(found.members[:0], found.ends[:0]), found
-        own = found.members < self.records
-        of = cluster.bucket_of(found)
-        ours = np.bincount(of[own], minlength=len(found.ends))
-        both = (ours > 0) & (ours < np.diff(found.ends, prepend=0))
-        return cluster.selected(found, both[of]), cluster.merge([cluster.selected(found, own, 2)])
-
-    def left(self, found: Buckets, held: Pairs) -> Buckets:
-        """Return the run's buckets without the records that a release holds."""
-        if not len(held.record):
-            return found
-        gone = np.zeros(self.records, bool)
-        gone[held.record] = True
-        return cluster.merge([cluster.selected(found, ~gone[found.members], 2)])
-
-    def equal(self, met: Buckets, hashed: Callable[[Ints], Hashes]) -> Pairs:
-        """Return which of the run's records in these buckets a release has too.
-
-        ``hashed`` returns the two halves [n, 2] of the content hashes of the run's records of these numbers.
-        """
-        numbers = np.unique(met.members).astype(np.int64)
-        ours, theirs = np.split(numbers, [np.searchsorted(numbers, self.records)])
-        halves = [np.empty((0, 2), np.uint64), hashed(ours) if len(ours) else np.empty((0, 2), np.uint64)]
-        for table in chosen(self.theirs, theirs - self.records, ["high", "low"]):
-            halves.append(np.column_stack([column.to_numpy() for column in table.columns]))
-        high, low = np.concatenate(halves).T
-        is_own = numbers < self.records
-        order = np.lexsort((numbers, is_own, low, high))  # of equal ones, those of releases come first
-        new = np.ones(len(order), bool)
-        new[1:] = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0)
-        first = order[np.flatnonzero(new)][np.cumsum(new) - 1]
-        held = is_own[order] & ~is_own[first]
-        record, by = numbers[order[held]], numbers[first[held]] - self.records
-        similarity = np.full((len(record), 3), np.nan)
-        similarity[:, 0] = 1.0
-        ascending = np.argsort(record)
-        return Pairs(record[ascending], by[ascending], similarity)
-
-    def decided(self, pairs: Pairs) -> Held:
-        """Return the decisions on the records that a release holds."""
-        if not self.indexes:
-            return NONE_HELD
-        own = [*survivor.KEYS, *survivor.COLUMNS.names]
-        census = Census.take(pairs.record, chosen(self.own, pairs.record, own))
-        kept, of = np.unique(pairs.by, return_inverse=True)
-        ends = np.cumsum([index.records for index in self.indexes], dtype=np.int64)
-        release = np.searchsorted(ends, kept, side="right")
-        places = kept - np.concatenate([[0], ends])[release]
-        marks = [
-            f"{self.indexes[r].root}\0{place}".encode()
-            for r, place in zip(release.tolist(), places.tolist(), strict=True)
-        ]
-        names = [hashlib.blake2b(mark, digest_size=8).hexdigest() for mark in marks]
-        columns = {
-            "row": pa.array(census.row),
-            "id": _ids(self.own, pairs.record),
-            "kept_id": _ids(self.theirs, kept).take(pa.array(of)),
-            "cluster": pa.array(names, pa.string()).take(pa.array(of)),
-            "release": pa.array(release[of].astype(np.int32)),
-        }
-        for name, values in zip(SIMILARITIES, pairs.similarity.T, strict=True):
-            columns[name] = pa.array(values, mask=np.isnan(values))
-        arrays = [columns.get(f.name, pa.nulls(len(pairs.record), f.type)) for f in DECISIONS]
-        counts = np.bincount(release[of], minlength=len(self.indexes)).tolist()
-        releases = [
-            {**index.about, "records": index.records, "dropped": count}
-            for index, count in zip(self.indexes, counts, strict=True)
-        ]
-        return Held(pa.table(arrays, schema=DECISIONS), census.file, census.files, releases)
+    def behind(self, groups: list[Group], most: int) -> list[Group]:
+        """Return the groups of the run, and behind them those of the indexes, of at most so many records."""
+        for number, index in enumerate(self.indexes):
+            sizes = [part.records for part in index.parts]
+            groups = [*groups, *grouped(index.parts, sizes, most, groups, number)]
+        return groups
 
 
-def _ids(parts: Sequence[Any], records: Ints) -> pa.ChunkedArray:
-    tables = chosen(parts, records, ["id"])
-    return pa.chunked_array([chunk for table in tables for chunk in table.column("id").chunks], pa.string())
+def with_held(
+    rows: pa.RecordBatch, pairs: Pairs, roots: Sequence[str], lines: pa.Table, totals: Totals
+) -> pa.Table:
+    """Return the decisions on the records that a release holds among others, and count them."""
+    if not len(pairs.record):
+        return lines
+    release, place = (rows.column(name).to_numpy()[pairs.by] for name in ("release", "row"))
+    names = marked(f"{roots[r]}\0{p}" for r, p in zip(release.tolist(), place.tolist(), strict=True))
+    ids, at, by = rows.column("id"), pa.array(pairs.record), pa.array(pairs.by)
+    columns = {
+        FILE: rows.column("file").take(at),
+        "row": rows.column("row").take(at),
+        "id": ids.take(at),
+        "kept_id": ids.take(by),
+        "kept": pa.nulls(len(at), pa.string()),
+        "cluster": names,
+        "release": pa.array(release),
+        **similarities(pairs.similarity, np.zeros(len(at), bool)),
+    }
+    held = pa.table([columns[name] for name in LINES.names], schema=LINES)
+    totals.held.update(release.tolist())
+    count_lines(totals, held)
+    both = pa.concat_tables([lines, held])
+    order = np.lexsort((both.column("row").to_numpy(), both.column(FILE).to_numpy()))
+    return both.take(pa.array(order)).combine_chunks()

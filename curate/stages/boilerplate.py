@@ -12,7 +12,6 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,7 +25,8 @@ from curate.io.store import Store
 from curate.record import Batch
 from curate.stage import Decision, Engine, Sketches, StageOptions, Verdict
 from curate.stages import _frequency
-from curate.stages._frequency import Census, Frequencies, Frequent
+from curate.stages._frequency import Census, Frequencies
+from curate.stages._frequent import Frequent
 from curate.stages._passages import Cutting, On, Passages, Span, characters_of, with_turns
 
 _EXAMPLES = 10  # passages whose counts, and records whose ids, a finding names
@@ -59,7 +59,7 @@ class Boilerplate:
     name: ClassVar[str] = "boilerplate"
     version: ClassVar[str] = f"1.unicode{unicodedata.unidata_version}"
     rules: ClassVar[tuple[str, ...]] = ()
-    bytes_per_record: ClassVar[int] = 200  # of few passages, that resolving holds at once, for forecasts
+    bytes_per_record: ClassVar[int] = 200  # of one passage each, that resolving holds if memory allows
 
     class Options(StageOptions):
         """What boilerplate is, and what becomes of it."""
@@ -125,25 +125,31 @@ class Boilerplate:
         return Passages.of(batch, _cutting(self.options)).sketch(batch)
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Repeated:
-        """Count the passages of all records; beyond the memory given, in files."""
-        known = _frequency.census(sketches.parts)
-        limit = self.options.max_records
-        if self.options.max_share is not None:  # as a decimal: 0.29 of 100 records are 29, not 28.99…
-            limit = max(limit, int(Decimal(str(self.options.max_share)) * known.records))
-        found = _frequency.count(sketches, known, limit, engine)
-        file = sketches.store.path / f"{self.name}.passages.arrow"
-        _frequency.save(file, found.table, known.files)
+        """Count the passages of all records.
+
+        The workers together hold no more than the memory allowed; 48 bytes per different passage of a file pass
+        through the store, and 40 per frequent one through the disk of the machine that this is called on.
+        """
+        store, file = sketches.store.child("passages"), f"{self.name}.passages.arrow"
+        try:
+            known = _frequency.gather(sketches, store, engine)
+            limit = self.options.max_records
+            if self.options.max_share is not None:  # as a decimal: 0.29 of 100 records are 29, not 28.99…
+                limit = max(limit, int(Decimal(str(self.options.max_share)) * known.records))
+            found = _frequency.count(known, sketches, store, limit, engine, file, _EXAMPLES)
+        finally:
+            store.remove()
         summary = {
             "records": known.records,
             "passages": found.passages,
             "distinct": found.distinct,
             "limit": limit,
-            "boilerplate": found.table.num_rows,
+            "boilerplate": found.frequent,
             "characters": sum(known.characters.values()),
             "boilerplate_characters": sum(found.characters.values()),
         }
         findings = (*_frequent(self.options, found, known, sketches), *_losses(self.options, found, known))
-        return Repeated(self.name, str(file), self.options, findings, summary)
+        return Repeated(self.name, sketches.store, file, found.digest, self.options, findings, summary)
 
 
 @dataclass
@@ -151,18 +157,20 @@ class Repeated:
     """A resolved ``boilerplate``. ``judge`` needs the file; ``findings`` and ``summary`` are for whoever runs it."""
 
     name: str
-    file: str
+    store: Store
+    file: str  # in the store
+    digest: str  # SHA-256 of the file
     options: Boilerplate.Options
     findings: tuple[dict[str, Any], ...] = ()
     summary: dict[str, Any] = field(default_factory=dict)
 
     def at(self, store: Store) -> Repeated:
         """Return the stage for a store that lies elsewhere now."""
-        return replace(self, file=str(store.path / Path(self.file).name))
+        return replace(self, store=store)
 
     def judge(self, batch: Batch) -> Verdict:
         """Edit the records that hold frequent passages; drop those that would be left with nothing."""
-        frequent = Frequent.open(self.file)
+        frequent = Frequent.open(self.store, self.file, self.digest)
         if not len(frequent.high):
             return Verdict.of(batch.num_rows)
         passages = Passages.of(batch, _cutting(self.options))
@@ -245,14 +253,14 @@ def _frequent(
     options: Boilerplate.Options, found: Frequencies, known: Census, sketches: Sketches
 ) -> Iterator[dict[str, Any]]:
     """Yield a finding that names the most frequent passages' counts, and a record for each."""
-    if not found.table.num_rows:
+    if not found.frequent:
         return
-    most = found.table.sort_by([("records", "descending"), ("high", "ascending"), ("low", "ascending")])
-    most = most.slice(0, _EXAMPLES)
-    places = zip(most.column("file").to_pylist(), most.column("row").to_pylist(), strict=True)
-    ids = _ids([(*known.files[file], row) for file, row in places], sketches)
+    most = found.most
+    ids = _ids(
+        list(zip(*(most.column(name).to_pylist() for name in ("file", "row")), strict=True)), known, sketches
+    )
     counts = ", ".join(f"{n:,}" for n in most.column("records").to_pylist())
-    total = found.table.num_rows
+    total = found.frequent
     yield {
         "reason": "boilerplate/frequent",
         "severity": "note",
@@ -263,16 +271,17 @@ def _frequent(
     }
 
 
-def _ids(places: list[tuple[str, str, int]], sketches: Sketches) -> list[str]:
-    """Return the ids of the records at these (source, path, row), each once, in their order."""
+def _ids(places: list[tuple[int, int]], known: Census, sketches: Sketches) -> list[str]:
+    """Return the ids of the records at these (file, row), each once, in their order."""
     wanted = dict.fromkeys(places)
-    found: dict[tuple[str, str, int], str] = {}
-    rows = pa.array(sorted({row for _, _, row in wanted}), pa.int64())
-    for part in sketches.parts:
-        table = part.table(["source", "_path", "_row", "id"])
+    found: dict[tuple[int, int], str] = {}
+    number = {file: index for index, file in enumerate(known.files)}
+    rows = pa.array(sorted({row for _, row in wanted}), pa.int64())
+    for holder in sorted({holder for place in wanted for holder in known.holders(*place)}):
+        table = sketches.parts[holder].table(["source", "_path", "_row", "id"])
         table = table.filter(pc.is_in(table.column("_row"), rows))
         for source, path, row, name in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            found[source, path, row] = name
+            found[number[source, path], row] = name
     return [found[place] for place in wanted]
 
 

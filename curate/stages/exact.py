@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import tempfile
 import unicodedata
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +15,36 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from curate import record
-from curate.kernels import parts, survivor, text
-from curate.kernels.survivor import PREFER, PREFER_HELP, Census, Preference
+from curate.io.store import Store
+from curate.kernels import cluster, parts, survivor, text
+from curate.kernels.cluster import Buckets, Ints
+from curate.kernels.survivor import PREFER, PREFER_HELP, Preference
+from curate.kernels.text import Hashes
 from curate.record import Batch
-from curate.stage import Engine, Sketches, SketchPart
-from curate.stages.against import AgainstOptions, Earlier
-from curate.stages.nominated import ReadBack, nominate, read_back
-from curate.stages.resolved import Clusters, Resolved, chosen, settle
+from curate.stage import Engine, Sketches
+from curate.stages import deciding, nominated, shuffle
+from curate.stages.against import NO_PAIRS, AgainstOptions, Earlier, Pairs, with_held
+from curate.stages.candidates import (
+    ROWS,
+    Places,
+    candidates,
+    file_names,
+    from_bytes,
+    one_batch,
+    placed,
+    to_bytes,
+)
+from curate.stages.deciding import Clusters, Totals
+from curate.stages.resolved import Resolved, finish
+from curate.stages.shuffle import Group, Slice, Sliced
 
 _SCHEMA = pa.schema([*survivor.COLUMNS, ("conversation", pa.bool_()), ("key", pa.uint64())])
+
+BYTES = 400
+"""That a record may take which meets another: its row and hashes as they came and in order, and the decision."""
+
+_DESCRIBED = 280  # bytes that a candidate may take in the task that reads it again
+_HASHING = 128  # keys that could be grouped while one record is read again and hashed
 
 SIGNED = f"1.{text.SCHEME}"
 """What the signatures in an index depend on: raised with any change of theirs, and only then, since an index is
@@ -45,7 +64,9 @@ class Exact:
     name: ClassVar[str] = "exact"
     version: ClassVar[str] = f"2.{survivor.SCHEME}.unicode{unicodedata.unidata_version}"
     rules: ClassVar[tuple[str, ...]] = ()
-    bytes_per_record: ClassVar[int] = 30  # that resolving holds at once, for forecasts
+    bytes_per_record: ClassVar[int] = (
+        60  # that resolving holds at once if memory allows; else it takes more steps
+    )
 
     class Options(AgainstOptions):
         """Options of ``exact``."""
@@ -81,49 +102,147 @@ class Exact:
         return pa.RecordBatch.from_pydict({"high": pa.array(high), "low": pa.array(low)})
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
-        """Group equal records; holds about 30 bytes per record, then 100 per candidate."""
-        records = sum(part.table(["_row"]).num_rows for part in sketches.parts)
-        earlier = Earlier.of(self.options, sketches.parts, records, engine)
-        with tempfile.TemporaryDirectory(dir=sketches.store.path) as scratch:
-            folder = Path(scratch)
-            found = nominate(earlier.parts, earlier.total, ["key"], sketches.memory, engine, folder)
-            met, found = earlier.split(found)
-            held = earlier.equal(met, lambda chosen: _hashes(sketches.parts, chosen, engine, folder))
-            candidates = np.sort(earlier.left(found, held).members).astype(np.int64)
-            high, low = _hashes(sketches.parts, candidates, engine, folder).T
-        columns = [*survivor.KEYS, *survivor.COLUMNS.names]
-        census = Census.take(candidates, chosen(sketches.parts, candidates, columns), self.options.prefer)
-        return settle(
-            self.name,
-            "exact_cluster",
-            "exact/duplicate",
-            _group(high[census.order], low[census.order], census.order),
-            census,
-            sketches,
-            self.options.max_cluster,
-            (),
-            {"records": records, "candidates": len(candidates)},
-            earlier.decided(held),
-        )
+        """Group equal records.
+
+        Three maps with files between them (:mod:`curate.stages.nominated`): the keys by range, the buckets of
+        each range, the candidates' hashes from the parts; then each range decides for itself. A task holds up
+        to ``sketches.memory / engine.workers`` bytes, of up to BYTES per record that meets another.
+        """
+        options = self.options
+        with shuffle.room(sketches) as store:
+            earlier = Earlier.of(options, engine)
+            counts = nominated.sizes(sketches.parts, engine)
+            cut = shuffle.plan(
+                sum(counts) + earlier.records, 1, sketches.memory, engine.workers, BYTES, _DESCRIBED
+            )
+            groups = earlier.behind(shuffle.grouped(sketches.parts, counts, cut.most), cut.most)
+            found = nominated.nominate(groups, ["key"], cut, store, engine)
+            places = Places.of(found, cut.memory // deciding.BYTES)
+            places.save(store)
+            files = places.numbers(found)
+            answers = shuffle.run(
+                _describe,
+                [
+                    _Described(group, shuffle.across(found.asked, group.number), names, store)
+                    for group, names in zip(found.groups, files, strict=True)
+                ],
+                engine,
+                found.met * _HASHING,
+            )
+            ranges = [
+                _Range(number, shuffle.across(answers, number), places, earlier.roots, options, store)
+                for number in range(cut.partitions)
+            ]
+            totals, left, candidates = Totals(options.max_cluster), [], 0
+            for one in shuffle.run(_decide, ranges, engine, found.met * _HASHING):
+                left.append(one.lines)
+                totals.add(one.totals)
+                candidates += one.candidates
+            return finish(
+                self.name,
+                "exact_cluster",
+                "exact/duplicate",
+                sketches.store,
+                places.files,
+                totals,
+                deciding.collected(left, places, store),
+                (),
+                {"records": found.records, "candidates": candidates},
+                earlier.releases,
+            )
 
 
-def _hashes(
-    parts: Sequence[SketchPart], records: npt.NDArray[np.int64], engine: Engine, folder: Path
-) -> npt.NDArray[np.uint64]:
-    """Read the records (numbers, ascending) again; return their content hashes [n, 2]."""
-    names = read_back(parts, records, _write_hashes, engine, folder)
-    found = [np.load(folder / f"{name}.hashes.npy") for name in names]
-    return np.concatenate([np.empty((0, 2), np.uint64), *found])
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """Describe the records of a group that were asked after."""
+
+    group: Group
+    asked: tuple[Slice, ...]
+    files: dict[tuple[str, str], int]
+    store: Store
 
 
-def _write_hashes(task: ReadBack) -> None:
-    hashes = [content_hashes(batch.take(pa.array(rows))) for batch, rows in task.batches()]
-    np.save(Path(task.folder) / f"{task.name}.hashes.npy", np.concatenate(hashes))
+def _describe(task: _Described) -> Sliced:
+    """Answer each partition with the records' rows and both halves of their hashes."""
+    asked = [one.astype(np.int64) for one in shuffle.numbers(task.asked, task.store)]
+    rows = np.sort(np.concatenate(asked))
+    tables, hashes = [ROWS.empty_table()], [np.empty((0, 2), np.uint64)]
+    for some in candidates(task.group, rows, task.files):
+        tables.append(some.table)
+        if task.group.release >= 0:
+            halves = some.part.table(["high", "low"]).take(pa.array(some.rows))
+            hashes.append(np.column_stack([column.to_numpy() for column in halves.columns]))
+        else:
+            hashes += [content_hashes(batch.take(pa.array(mine))) for batch, mine in some.batches()]
+    table, found = pa.concat_tables(tables).combine_chunks(), np.concatenate(hashes)
+    with shuffle.slicing(task.store, f"described.{task.group.number}") as out:
+        for mine in asked:
+            at = np.searchsorted(rows, mine)
+            out.add(*(shuffle.packed(to_bytes(table.take(pa.array(at))), found[at]) if len(at) else []))
+    return out.done()
 
 
-def _group(
-    high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64], order: npt.NDArray[np.int64]
-) -> Clusters:
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Decide on the records of one partition."""
+
+    number: int
+    described: tuple[Slice, ...]  # by group: as they were asked after
+    places: Places
+    roots: tuple[str, ...]
+    options: Exact.Options
+    store: Store
+
+
+class _Left(NamedTuple):
+    lines: Sliced
+    totals: Totals
+    candidates: int
+
+
+def _decide(task: _Range) -> _Left:
+    batches, hashes = [ROWS.empty_table()], [np.empty((0, 2), np.uint64)]
+    for one in task.described:
+        if len(content := one.read(task.store)):
+            (rows, found), _ = shuffle.unpacked(content)
+            batches.append(pa.Table.from_batches([from_bytes(rows)]))
+            hashes.append(found)
+    rows = pa.concat_tables(batches).combine_chunks()
+    high, low = np.concatenate(hashes).T
+    members, ends = shuffle.whole(task.store, f"buckets.{task.number}")
+    is_own = rows.column("release").to_numpy() < 0
+    pairs = _held(high, low, is_own)
+    gone = ~is_own
+    gone[pairs.record] = True
+    chosen = np.zeros(len(gone), bool)
+    chosen[cluster.selected(Buckets(members, ends), ~gone[members], 2).members] = True
+    own = np.flatnonzero(chosen)
+    batch = one_batch(rows)
+    order = own[survivor.order(task.options.prefer, *placed(batch, own))]
+    files = file_names(task.store)
+    lines, totals = deciding.decide(
+        batch, _group(high[order], low[order], order), files, task.options.max_cluster
+    )
+    lines = with_held(batch, pairs, task.roots, lines, totals)
+    name = f"lines.{task.number}"
+    return _Left(deciding.leave(lines, task.places, task.store, name), totals, len(own))
+
+
+def _held(high: Hashes, low: Hashes, is_own: npt.NDArray[np.bool_]) -> Pairs:
+    """Return which of the run's records an earlier release has too: of several, the first one stands."""
+    if is_own.all():
+        return NO_PAIRS
+    order = np.lexsort((np.arange(len(high)), is_own, low, high))
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0)
+    first = order[np.flatnonzero(new)][np.cumsum(new) - 1]
+    held = is_own[order] & ~is_own[first]
+    similarity = np.full((held.sum(), 3), np.nan)
+    similarity[:, 0] = 1.0
+    return Pairs(order[held], first[held], similarity)
+
+
+def _group(high: Hashes, low: Hashes, order: Ints) -> Clusters:
     """Make a cluster of each group of equal hashes [n], given in policy order, around its first record."""
     by_hash = np.lexsort((low, high))  # stable: a group stays in policy order
     high, low = high[by_hash], low[by_hash]

@@ -26,7 +26,9 @@ import pyarrow.parquet as pq
 
 from curate import record
 from curate.errors import IntegrityError, RecipeError
+from curate.io import files
 from curate.io import manifest as manifests
+from curate.io.store import Store
 from curate.record import Batch
 from curate.stage import Engine, SketchPart
 
@@ -61,21 +63,21 @@ class Indexed(Protocol):
 class IndexPart:
     """One file of an index. ``table`` is that of curate.stage.SketchPart; the records' text is not there."""
 
-    path: Path
+    store: Store  # of the release
+    name: str
     stage: str
     records: int
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Return columns of the index, named as the stage names them."""
         names = [self._name(column) for column in columns]
-        return (
-            pq.read_table(self.path, columns=names, partitioning=None).select(names).rename_columns(columns)
-        )
+        with self.store.opened(self.name) as source, pq.ParquetFile(source) as file:
+            return file.read(columns=names).select(names).rename_columns(columns)
 
     def chosen(self, rows: Ints, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the rows (ascending, from 0) of each row group that has any."""
         names = [self._name(column) for column in columns]
-        with pq.ParquetFile(self.path) as file:
+        with self.store.opened(self.name) as source, pq.ParquetFile(source) as file:
             start = 0
             for group in range(file.num_row_groups):
                 size = file.metadata.row_group(group).num_rows
@@ -98,7 +100,7 @@ class Index:
     name: str
     version: str
     root: str  # of the release's manifest: it covers scheme and files
-    folder: Path  # of the release
+    store: Store  # of the release
     scheme: dict[str, Any]
     parts: tuple[IndexPart, ...]
     hashes: tuple[str, ...]  # SHA-256 of each part's file
@@ -109,25 +111,31 @@ class Index:
         return sum(part.records for part in self.parts)
 
     @property
+    def folder(self) -> Path:
+        """Return the folder of the release, to compare with other folders."""
+        return Path(self.store.url)
+
+    @property
     def about(self) -> dict[str, str]:
         """Return what the ledger says of the release."""
         return {"name": self.name, "version": self.version, "root": self.root}
 
     @classmethod
-    def open(cls, folder: Path, named: str, stage: str) -> Index:
-        """Open the index of a release, named by the release's folder or by ``index`` in it.
+    def open(cls, store: Store, named: str, stage: str) -> Index:
+        """Open the index of a release, named by the release's folder or by ``index`` in it, here or in object storage.
 
         Reads the manifest alone. Raises RecipeError where there is no index or none of the stage, and
         IntegrityError if the manifest was changed.
         """
-        if folder.name == FOLDER and not (folder / manifests.NAME).is_file():
-            folder = folder.parent
-        if not (folder / manifests.NAME).is_file():
+        if store.name == FOLDER and not store.exists(manifests.NAME):
+            store = Store(store.url.rpartition("/")[0])
+        if not store.exists(manifests.NAME):
             raise RecipeError(
                 f"found {named!r}, which is no release: there is no {manifests.NAME}; name the folder of a "
                 f"finished release, or {FOLDER}/ in it with {manifests.NAME} beside"
             )
-        manifest = manifests.load(folder)
+        with store.reading(manifests.NAME) as path:
+            manifest = manifests.load(path.parent)
         if (found := manifests.root(manifest)) != manifest.get("root"):
             raise IntegrityError(
                 f"{named}: {manifests.NAME} was changed after its run: its root is {manifest.get('root')}, its "
@@ -145,16 +153,16 @@ class Index:
                 f"found {named!r}: the index of release {about} is of {', '.join(schemes)}, not of {stage}; "
                 f"take it out here, or run that release's recipe again with the stage {stage}"
             )
-        files = [entry for entry in manifest["outputs"] if entry["path"].startswith(f"{FOLDER}/")]
-        parts = tuple(IndexPart(folder / entry["path"], stage, entry["records"]) for entry in files)
-        hashes = tuple(entry["sha256"] for entry in files)
+        entries = [entry for entry in manifest["outputs"] if entry["path"].startswith(f"{FOLDER}/")]
+        parts = tuple(IndexPart(store, entry["path"], stage, entry["records"]) for entry in entries)
+        hashes = tuple(entry["sha256"] for entry in entries)
         return cls(
             stage,
             named,
             manifest["name"],
             manifest["version"],
             manifest["root"],
-            folder,
+            store,
             schemes[stage],
             parts,
             hashes,
@@ -185,11 +193,14 @@ def verify(indexes: Sequence[Index], engine: Engine) -> None:
 def _verify(task: tuple[IndexPart, str]) -> None:
     part, wanted = task
     advice = f"restore {FOLDER}/ of that release, or run its recipe again"
-    if not part.path.is_file():
-        raise IntegrityError(f"{part.path}: is missing from the index; {advice}")
-    with part.path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-            raise IntegrityError(f"{part.path}: is not the file that its release's manifest names; {advice}")
+    place = files.public(f"{part.store.url}/{part.name}")
+    try:
+        with part.store.reading(part.name) as path, path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise IntegrityError(f"{place}: is missing from the index; {advice}") from None
+    if found != wanted:
+        raise IntegrityError(f"{place}: is not the file that its release's manifest names; {advice}")
 
 
 def schema(stages: Sequence[Indexed]) -> pa.Schema:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -21,11 +22,14 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_
 
 from curate import rules
 from curate.errors import RecipeError
+from curate.io.carried import Carried, carry
+from curate.io.store import Store
 from curate.record import MESSAGES, Batch
 from curate.stage import Action, Decision, StageOptions, Verdict
 from curate.stages import detectors
 from curate.stages._telling import Part, Record, tell
 from curate.stages.detectors import NOT_LINGUISTIC, UNDETERMINED, Engine
+from curate.stages.detectors.fasttext import sha256
 from curate.stages.detectors.known import Known, known
 from curate.stages.detectors.notes import about, versions
 
@@ -173,10 +177,19 @@ class Language:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self._kept: Carried | None = None
+
+    def carried(self, store: Store) -> Language:
+        """Return the stage as workers on other machines can use it (curate.io.carried)."""
+        found = copy(self)
+        if (file := self.options.file()) is not None:
+            found._kept = carry(file, store, sha256(file))
+        return found
 
     def judge(self, batch: Batch) -> Verdict:
         """Answer for every record of the batch."""
-        records = tell(batch, self.options.engine, self.options.file())
+        file = self.options.file() if self._kept is None else self._kept.here()
+        records = tell(batch, self.options.engine, file)
         mixed = [self._is_mixed(record) for record in records]
         decisions = [
             decision

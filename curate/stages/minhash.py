@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
-from itertools import starmap
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate import record
-from curate.kernels import cluster, minhash, sets, survivor, text
-from curate.kernels.cluster import Buckets, Clustering
+from curate.kernels import minhash, survivor, text
 from curate.kernels.minhash import Bands, Screen
-from curate.kernels.parts import On, Sets, Shingling
-from curate.kernels.survivor import PREFER, PREFER_HELP, Census, Preference
-from curate.kernels.text import Hashes, Offsets
+from curate.kernels.parts import On, Shingling
+from curate.kernels.survivor import PREFER, PREFER_HELP, Preference
 from curate.record import Batch
-from curate.stage import Engine, Sketches, SketchPart
-from curate.stages import _resembling
-from curate.stages._resembling import Resembling, Rule
-from curate.stages.against import AgainstOptions, Earlier
-from curate.stages.nominated import ReadBack, nominate, read_back
-from curate.stages.resolved import Clusters, Resolved, chosen, settle
-
-Ints = npt.NDArray[np.int64]
+from curate.stage import Engine, Sketches
+from curate.stages import _resembling, deciding, nominated, screening, shuffle
+from curate.stages._comparing import All, How, Work, hold, represent
+from curate.stages._resembling import Resembling
+from curate.stages.against import NO_PAIRS, AgainstOptions, Earlier
+from curate.stages.candidates import Places
+from curate.stages.resolved import Resolved, finish
+from curate.stages.shuffle import Sliced
 
 SIGNED = f"1.{text.SCHEME}.{minhash.SCHEME}"
 """What the signatures in an index depend on: raised with any change of theirs, and only then (as in exact)."""
@@ -46,7 +39,8 @@ class MinHash:
     name: ClassVar[str] = "minhash"
     version: ClassVar[str] = f"3.{survivor.SCHEME}.{text.SCHEME}.{minhash.SCHEME}"
     rules: ClassVar[tuple[str, ...]] = ()
-    bytes_per_record: ClassVar[int] = 30  # that resolving holds at once of a record that is no candidate
+    # That resolving holds at once if memory allows; else it takes more steps. 35 per key, of 18 (by default).
+    bytes_per_record: ClassVar[int] = 630
 
     class Options(AgainstOptions):
         """Options of ``minhash``."""
@@ -135,83 +129,72 @@ class MinHash:
         """Return what an index keeps of a record: band keys, bits of the minima, and the shingle sets."""
         several = pa.list_(pa.uint64())
         bands = [(name, pa.uint64()) for name in _band_names(self.bands)]
-        return pa.schema([*bands, ("planes", several), *((view, several) for view in self._views)])
+        return pa.schema([*bands, ("planes", several), *((view, several) for view in self.views)])
 
     @property
-    def _views(self) -> tuple[str, ...]:
+    def views(self) -> tuple[str, ...]:
+        """The sets of a record, as an index names them."""
         return _resembling.VIEWS if self.options.symbols else _resembling.VIEWS[:2]
 
     def signatures(self, batch: Batch) -> pa.RecordBatch:
         """Return the shingle sets, each ascending."""
-        return pa.record_batch(_resembling.columns(self.shingling.sets(batch)), list(self._views))
+        return pa.record_batch(_resembling.columns(self.shingling.sets(batch)), list(self.views))
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
         """Find, verify and cluster.
 
-        Holds about 30 bytes per record, or what ``sketches.memory`` allows if that is less, then per candidate
-        (a record that shares a band key with another and passes the screen) some 400 bytes and its shingle
-        sets, 8 bytes per different shingle: in memory up to a quarter of that budget, else in a mapped file.
+        Maps with files between them: nomination (:mod:`curate.stages.nominated`), the screen
+        (:mod:`curate.stages.screening`), and the comparison (:mod:`curate.stages.shares`), after which each share
+        decides for itself. A task holds up to ``sketches.memory / engine.workers`` bytes; this process 8 bytes
+        per candidate, or a quarter of the memory if that is less.
         """
-        parts = sketches.parts
-        records = sum(part.table(["_row"]).num_rows for part in parts)
-        earlier = Earlier.of(self.options, parts, records, engine)
-        with tempfile.TemporaryDirectory(dir=sketches.store.path) as scratch:
-            folder = Path(scratch)
-            found = nominate(
-                earlier.parts, earlier.total, _band_names(self.bands), sketches.memory, engine, folder
+        options, bands = self.options, _band_names(self.bands)
+        with shuffle.room(sketches) as store:
+            earlier = Earlier.of(options, engine)
+            counts = nominated.sizes(sketches.parts, engine)
+            records = sum(counts) + earlier.records
+            cut = shuffle.plan(records, len(bands), sketches.memory, engine.workers, screening.BYTES)
+            groups = earlier.behind(shuffle.grouped(sketches.parts, counts, cut.most), cut.most)
+            found = nominated.nominate(groups, bands, cut, store, engine)
+            places = Places.of(found, cut.memory // deciding.BYTES)
+            places.save(store)
+            how = How(
+                self.shingling,
+                self.views,
+                options.similarity,
+                options.max_bucket,
+                options.prefer,
+                options.max_cluster,
             )
-            held, found = self._held(earlier, found, sketches, engine, folder)
-            met, candidates, found = _screened(parts, records, found, self.screen.needed)
-            columns = [*survivor.KEYS, *survivor.COLUMNS.names]
-            census = Census.take(candidates, chosen(parts, candidates, columns), self.options.prefer)
-            place = np.empty(len(candidates), np.int64)
-            place[census.order] = np.arange(len(candidates))
-            names = read_back(parts, candidates, _write_sets, engine, folder, self.shingling)
-            shingled = sets.join(folder, names, sketches.memory // 4)
-            in_order = Sets(shingled.hashes, shingled.bounds[census.order], shingled.bitmaps[census.order])
-            clustering = cluster.represent(
-                found.members,
-                found.ends,
-                place,
-                in_order,
-                self.options.similarity,
-                self.options.max_bucket,
-                engine.workers,
+            work = Work(how, found, cut, places, earlier, sketches.memory, engine)
+            drawn = screening.planes(found, engine)
+            held = All()
+            gone: tuple[Sliced, ...] = ()
+            if earlier.indexes:
+                screened = screening.screen(found, drawn, self.screen.needed, engine, shared=True)
+                held = work.compare(screened, hold)
+                gone = _resembling.gone(found, held.gone, engine)
+            screened = screening.screen(found, drawn, self.screen.needed, engine, gone=gone)
+            own = work.compare(screened, represent)
+            totals = own.totals
+            totals.add(held.totals)
+            return finish(
+                self.name,
+                "cluster",
+                "minhash/near-duplicate",
+                sketches.store,
+                places.files,
+                totals,
+                deciding.collected([*held.lines, *own.lines], places, store),
+                (
+                    *self._findings(own),
+                    *Resembling(NO_PAIRS, held.capped, held.skipped).findings(options.max_bucket),
+                ),
+                self._summary(own, found.records, screened.met, int(screened.starts[-1])),
+                earlier.releases,
             )
-        return settle(
-            self.name,
-            "cluster",
-            "minhash/near-duplicate",
-            _clusters(clustering, census.order, in_order.bounds),
-            census,
-            sketches,
-            self.options.max_cluster,
-            (*self._findings(clustering), *held.findings(self.options.max_bucket)),
-            self._summary(clustering, records, met, len(candidates)),
-            earlier.decided(held.pairs),
-        )
 
-    def _held(
-        self, earlier: Earlier, found: Buckets, sketches: Sketches, engine: Engine, scratch: Path
-    ) -> tuple[Resembling, Buckets]:
-        """Compare with the records of earlier releases; return the run's buckets without what these hold."""
-        shared, found = earlier.split(found)
-        folder = scratch / "earlier"
-        folder.mkdir()
-        _, numbers, shared = _screened(earlier.parts, earlier.total, shared, self.screen.needed)
-        rule = Rule(self.options.similarity, self.options.max_bucket, self._views, sketches.memory // 4)
-        held = _resembling.similar(
-            earlier,
-            numbers,
-            shared,
-            lambda own: read_back(earlier.own, own, _write_sets, engine, folder, self.shingling),
-            rule,
-            engine,
-            folder,
-        )
-        return held, earlier.left(found, held.pairs)
-
-    def _summary(self, clustering: Clustering, records: int, met: int, candidates: int) -> dict[str, Any]:
+    def _summary(self, clustering: All, records: int, met: int, candidates: int) -> dict[str, Any]:
         cut = self.bands
         return {
             "records": records,
@@ -227,7 +210,7 @@ class MinHash:
             "skipped_comparisons": clustering.skipped,
         }
 
-    def _findings(self, clustering: Clustering) -> tuple[dict[str, Any], ...]:
+    def _findings(self, clustering: All) -> tuple[dict[str, Any], ...]:
         if not clustering.capped:
             return ()
         message = (
@@ -248,48 +231,3 @@ class MinHash:
 
 def _band_names(cut: Bands) -> list[str]:
     return [f"band_{band:02d}" for band in range(cut.bands)]
-
-
-def _screened(
-    parts: Sequence[SketchPart], records: int, found: Buckets, needed: int
-) -> tuple[int, Ints, Buckets]:
-    """Screen the records that share a bucket: return how many those are, and of what is left the numbers.
-
-    In the buckets, members are indices of these numbers.
-    """
-    mark = np.zeros(records, bool)
-    mark[found.members] = True
-    met = np.flatnonzero(mark)
-    index = np.empty(records, np.uint32)
-    index[met] = np.arange(len(met), dtype=np.uint32)
-    found = Buckets(index[found.members], found.ends)
-    tables = [_planes(table) for table in chosen(parts, met, ["planes"])]
-    if not tables or not tables[0].shape[1]:
-        return len(met), met, found
-    found, stays = cluster.screened(found, np.concatenate(tables), needed)
-    place = (np.cumsum(stays) - 1).astype(np.uint32)
-    return len(met), met[stays], Buckets(place[found.members], found.ends)
-
-
-def _planes(table: pa.Table) -> Hashes:
-    column = table.column("planes").combine_chunks()
-    return np.asarray(column.flatten()).reshape(len(column), -1)
-
-
-def _write_sets(task: ReadBack) -> None:
-    sets.write(Path(task.folder), task.name, starmap(task.what.sets, task.batches()))
-
-
-def _clusters(clustering: Clustering, order: Ints, bounds: Offsets) -> Clusters:
-    """Name the records that were dropped, and those kept because of which they were."""
-    dropped = np.flatnonzero(clustering.kept_by >= 0)
-    kept = np.unique(clustering.kept_by[dropped])
-    parts = np.where(np.diff(bounds[dropped, :3], axis=1) > 0, clustering.similarity[dropped], np.nan)
-    whole = clustering.similarity[dropped].min(axis=1, initial=1.0)
-    similarity = np.full((len(kept) + len(dropped), 3), np.nan)
-    similarity[len(kept) :] = np.column_stack([whole, parts])
-    return Clusters(
-        order[np.concatenate([kept, dropped])],
-        order[np.concatenate([kept, clustering.kept_by[dropped]])],
-        similarity,
-    )

@@ -16,12 +16,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from curate import rules
+from curate.io.store import Store
 from curate.kernels.spans import Span
 from curate.record import Batch, content, turns
 from curate.stage import Action, Decision, Verdict
@@ -56,6 +58,12 @@ class Pii:
         self._keeps = frozenset(kind for kind, operator in operators.items() if operator == "keep")
         self._model = options.model()
         self._hand = Hand(operators, options.key(), (*kinds(PACK), *kinds(SECRETS), *NAMED))
+
+    def carried(self, store: Store) -> Pii:
+        """Return the stage as workers on other machines can use it (curate.io.carried)."""
+        found = copy(self)
+        found._model = self._model and self._model.carried(store)
+        return found
 
     def judge(self, batch: Batch) -> Verdict:
         """Answer for every record of the batch."""

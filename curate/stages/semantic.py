@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import unicodedata
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from curate import record
+from curate.io.store import Store, scratch
 from curate.kernels import survivor
 from curate.kernels.parts import On
 from curate.kernels.survivor import PREFER, PREFER_HELP, Census, Preference
@@ -130,6 +131,12 @@ class Semantic:
         self.options = options
         self._model = options.found()
 
+    def carried(self, store: Store) -> Semantic:
+        """Return the stage as workers on other machines can use it (curate.io.carried)."""
+        found = copy(self)
+        found._model = self._model.carried(store)
+        return found
+
     def sketch(self, batch: Batch) -> pa.RecordBatch:
         """Return the survivor policy's columns, ``too_long``, and the parts' vectors, null where there is none."""
         model = embedder(self._model, self.options.device)
@@ -149,27 +156,29 @@ class Semantic:
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
         """Find, verify and cluster.
 
-        Holds about 30 bytes per record, an index of at most half the memory allowed, and then per candidate
-        (a record with another near it) 60 bytes, and its vector where it is kept; all other vectors lie in
-        mapped files.
+        Candidates are embedded on the workers; the search is this machine's alone. It holds about 30 bytes per
+        record, an index of at most half the memory allowed, and then per candidate (a record with another near
+        it) 60 bytes, and its vector where it is kept. On its own disk (TMPDIR) lie, per record, 2 bytes for each
+        number of each part's vector and about 200 of the sketch, and per candidate 4 for each of both parts'.
         """
-        parts = sketches.parts
-        long = np.concatenate(
-            [np.empty(0, bool), *(part.table(["too_long"]).column(0).to_numpy() for part in parts)]
-        )
-        compared = np.ones(len(long), bool) if self.options.too_long == "truncate" else ~long
+        truncate = self.options.too_long == "truncate"
         search, clustering, census = (
             None,
             Clustering.none(len(PARTS)),
-            _census(parts, np.empty(0, np.int64), self.options),
+            _census((), np.empty(0, np.int64), self.options),
         )
-        with tempfile.TemporaryDirectory(dir=sketches.store.path) as scratch:
-            if compared.any():
-                folder = Path(scratch)
-                vectors = _vectors.gather(parts, compared, folder)
+        store = sketches.store.child("candidates")
+        with scratch() as folder:
+            vectors = _vectors.gather(sketches.parts, truncate, folder)
+            long, compared = vectors.long, vectors.compared
+            if vectors.count:
                 search, found = self._nominate(vectors, sketches.memory, engine.workers)
-                census = _census(parts, np.flatnonzero(compared)[found], self.options)
-                clustering = self._represent(parts, census, vectors.used, search, engine, folder)
+                census = _census(vectors.parts, np.flatnonzero(compared)[found], self.options)
+                try:
+                    clustering = self._represent(vectors, census, search, engine, store, folder)
+                finally:
+                    store.remove()
+            findings = (*self._cut(np.flatnonzero(long), vectors.parts), *self._missed(search))
         summary = {"records": len(long), "too_long": int(long.sum()), "left_out": int((~compared).sum())}
         return settle(
             self.name,
@@ -179,13 +188,13 @@ class Semantic:
             census,
             sketches,
             self.options.max_cluster,
-            (*self._cut(np.flatnonzero(long), parts), *self._missed(search)),
+            findings,
             {**summary, **(search.summary() if search else {}), "accepted_pairs": clustering.accepted},
         )
 
     def _nominate(self, vectors: _vectors.Gathered, memory: int, workers: int) -> tuple[Search, Ints]:
         """Return how neighbours were searched for, and the records that have any, as positions."""
-        options, (count, width) = self.options, vectors.table.shape
+        options, count, width = self.options, vectors.count, vectors.width
         radius, shard = options.similarity - _MARGIN, max(neighbours.BLOCK, memory // (8 * width))
         if count <= options.exhaustive:
             search = neighbours.exhaustive(width, workers)
@@ -196,20 +205,20 @@ class Semantic:
 
     def _represent(
         self,
-        parts: Sequence[SketchPart],
+        gathered: _vectors.Gathered,
         census: Census,
-        used: Sequence[int],
         search: Search,
         engine: Engine,
+        store: Store,
         folder: Path,
     ) -> Clustering:
         """Embed the candidates again, each by itself, and cluster them."""
         options = self.options
         how = _vectors.How(self._model, options.on, options.same_numbers)
-        verified = _vectors.verified(parts, census.record, census.order, how, engine, folder)
-        read = _vectors.reader(verified, used)
+        verified = _vectors.verified(gathered, census.record, census.order, how, engine, store, folder)
+        read = _vectors.reader(verified, gathered.used)
         if len(census.order) <= options.exhaustive:
-            search = neighbours.exhaustive(len(used) * verified.vectors.shape[2], engine.workers)
+            search = neighbours.exhaustive(len(gathered.used) * verified.vectors.shape[2], engine.workers)
         return neighbours.represent(search, read, verified, options.similarity, options.similarity - _MARGIN)
 
     def _cut(self, long: Ints, parts: Sequence[SketchPart]) -> tuple[dict[str, Any], ...]:

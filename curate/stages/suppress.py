@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,8 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from curate.errors import RecipeError
+from curate.io.carried import Carried, carry
+from curate.io.store import Store
 from curate.recipe import Recipe, StageSpec
 from curate.record import Batch
 from curate.stage import Decision, StageOptions, Verdict
@@ -59,6 +62,19 @@ class Suppress:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self._kept: dict[str, tuple[Carried, Secret]] = {}  # SHA-256 of a list → where it is, its keys
+
+    def carried(self, store: Store) -> Suppress:
+        """Return the stage as workers on other machines can use it (curate.io.carried).
+
+        The lists are in the store. Their keys travel with the stage, and are written nowhere.
+        """
+        found = copy(self)
+        found._kept = {
+            one.sha256: (carry(one.path, store, one.sha256), suppression.read_key(one.key_env, one.key_file))
+            for one in self.options.lists
+        }
+        return found
 
     def judge(self, batch: Batch) -> Verdict:
         """Drop each record that any list holds, with the first reason of id, author, url, text, near-duplicate."""
@@ -82,16 +98,30 @@ class Suppress:
         return pa.array([row in rows for row in range(batch.num_rows)], pa.bool_())
 
     def _opened(self) -> list[_List]:
-        return [
-            _open(str(one.path), one.sha256, one.key_env, one.key_file and str(one.key_file))
-            for one in self.options.lists
-        ]
+        found = []
+        for one in self.options.lists:
+            if one.sha256 not in self._kept:
+                found.append(_open(one.path, one.sha256, one.key_env, one.key_file))
+                continue
+            kept, secret = self._kept[one.sha256]
+            found.append(_open_kept(kept, secret))
+        return found
 
 
 @lru_cache(maxsize=64)
-def _open(path: str, sha256: str, variable: str | None, key_file: str | None) -> _List:
+def _open(path: Path, sha256: str, variable: str | None, key_file: Path | None) -> _List:
     """Read a list once per process; ``sha256`` makes a file that was replaced a new one."""
-    return _List(Path(path), suppression.read_key(variable, None if key_file is None else Path(key_file)))
+    return _List(path, suppression.read_key(variable, key_file))
+
+
+def _open_kept(kept: Carried, secret: Secret) -> _List:
+    """Read a list once per process; each unit of work brings its own copy of the keys."""
+    if kept not in _kept_lists:
+        _kept_lists[kept] = _List(kept.here(), secret)
+    return _kept_lists[kept]
+
+
+_kept_lists: dict[Carried, _List] = {}
 
 
 class _List:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate import folder as out_folder
 from curate import keys
+from curate.copies import address
 from curate.engine.local import LocalEngine
 from curate.errors import IntegrityError, MissingExtra, RecipeError
 from curate.govern import manifest as manifests
@@ -102,10 +103,10 @@ def tune(
             "--calibrate: found 1 seed, which tells nothing of the noise of training; allowed: 2 and more (--seeds)"
         )
     out_folder.check_tune(release.path)
-    with out_folder.working(release.path, fresh=False) as work:
+    with out_folder.working(release.path, fresh=False, clears=("tune", "replaced")) as work:
         _unchanged(release)
         if fresh:
-            out_folder.clear(work, "tune")
+            out_folder.clear(work, ("tune",))
         base, base_seconds = _opened(options.base, watch)
         watch.begin("arms", 0)
         length = min(base.length, LONGEST)
@@ -191,6 +192,11 @@ def measured(
 
 def _release(out: str | Path) -> Release:
     """Return a release as it was before it was tuned. Raises IntegrityError where its manifest was changed."""
+    if (url := address(out)) is not None:
+        raise RecipeError(
+            f"{url}: a release in object storage is not tuned there; copy it to a disk, tune it, and copy it back "
+            "(for S3: 'aws s3 sync'), manifest.json last"
+        )
     release = load(out)
     manifests.hold_to_root(release.path, release.manifest, "nothing is tuned from it")
     return replace(release, manifest=out_folder.untuned(release.manifest))

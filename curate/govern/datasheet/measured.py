@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from curate.doubled import DUPLICATE_ID
 from curate.govern.datasheet import facts, rights
 from curate.govern.datasheet.blocks import Line
 from curate.govern.datasheet.duplicates import deduplicating
@@ -24,6 +23,7 @@ from curate.govern.datasheet.values import (
     total_of,
     written,
 )
+from curate.shards.doubled import DUPLICATE_ID
 
 
 def _count(m: Held) -> Answer:

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import orjson
 
-from curate.doubled import DUPLICATE_ID
 from curate.govern import facts
 from curate.govern.descriptions.fields import field
 from curate.govern.descriptions.statements import statements
+from curate.shards.doubled import DUPLICATE_ID
 
 NAME = "croissant.json"
 CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.io.write import Shard, finished, write_bytes
-from curate.ledger import scan_parquet
+from curate.ledger import database, scan_parquet
 
 FILE = "disclosures/domains.csv"
 MOST_LISTED = 1000  # domains in the manifest per category; domains.csv has all
@@ -114,7 +114,6 @@ def _counted(seen: tuple[tuple[Path, int, int], ...], memory: int) -> tuple[Row,
 
 
 def _parquet_rows(shards: list[Path], memory: int) -> Iterator[Row]:
-    import duckdb
     import pyarrow.parquet as pq
 
     names = pq.read_schema(shards[0]).names
@@ -123,10 +122,7 @@ def _parquet_rows(shards: list[Path], memory: int) -> Iterator[Row]:
         parts.append(
             "coalesce(list_sum(list_transform(messages, lambda turn: coalesce(strlen(turn.content), 0))), 0)"
         )
-    options: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{max(memory // 10**6, 256)}MB"
-    }
-    with duckdb.connect(config=options) as connection:
+    with database(memory) as connection:
         sql = f"""
             SELECT source, coalesce(lower(regexp_extract(trim(url), ?, 1)), '') AS host, count(*) AS records,
                    sum({" + ".join(parts)})::BIGINT AS bytes

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate import licenses
+from curate import ledger, licenses
 from curate.govern.licensing import output, tables, verdicts
 from curate.ledger import query, scan_parquet
 from curate.stages.license import disagree
@@ -21,13 +21,11 @@ NAMED = 50  # authors of one license and source that are named; ATTRIBUTION.csv 
 def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, Any]:
     """Return the manifest's part ``licenses``.
 
-    folder: holds data/ and records/. recipe: resolved. memory: bytes for DuckDB. Where no license stage ran, the
-    license of a record is what its declaration names.
+    folder: holds data/ and records/. recipe: resolved. memory: bytes that the run may hold. Where no license
+    stage ran, the license of a record is what its declaration names.
     """
-    import duckdb
-
     judged = any(stage["name"] == "license" for stage in recipe["stages"])
-    with duckdb.connect(config={"memory_limit": f"{max(memory // 10**6, 256)}MB"}) as database:
+    with ledger.database(memory) as database:
         database.execute(
             f"CREATE VIEW records AS SELECT * FROM {scan_parquet(tables.shards(folder, 'records'))}"
         )

@@ -16,6 +16,7 @@ No code that a model brings along is run. Everything heavy is imported by the fu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -23,6 +24,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from curate.errors import RecipeError
+from curate.io.store import Store
 from curate.kernels.spans import Span
 from curate.stages._embeddings import _one_thread
 from curate.stages._pinned import Pinned
@@ -82,6 +84,12 @@ class Model:
         """Return what was used, for the datasheet."""
         short = self._pinned.fingerprint[:16]
         return f"{self.kind} model {self.name} ({short}; {pinned.versions(self.kind)}), threshold {self.threshold}"
+
+    def carried(self, store: Store) -> Model:
+        """Return the model as workers on other machines find it."""
+        found = copy(self)
+        found._pinned = self._pinned.carried(store)
+        return found
 
     def find(self, texts: pa.Array) -> list[Finds]:
         """Return the names in each of the texts: string [n], null as empty → [n].

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from curate.errors import MissingExtra, RecipeError
-from curate.stages._pinned import Pinned, commit, fetched, hash_of, local, versions_of
+from curate.stages._pinned import Pinned, commit, hash_of, local, versions_of
 
 Kind: TypeAlias = Literal["spacy", "transformers", "gliner"]
 
@@ -73,7 +73,7 @@ def outline(kind: Kind, pinned: Pinned) -> dict[str, Any]:
 
 def place(pinned: Pinned) -> str:
     """Return what the libraries load: a folder or a package; a hub model is fetched whole."""
-    return pinned.place if pinned.commit is None else fetched(pinned.place, pinned.commit)
+    return pinned.found()
 
 
 def versions(kind: Kind) -> str:

@@ -6,14 +6,14 @@ cluster is joined through ``RAY_ADDRESS``; without it one is started on this mac
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.engine.local import cores
-from curate.errors import CurateError, MissingExtra, StageError
+from curate.engine.ray import joined
+from curate.errors import CurateError, StageError
 from curate.tuning import bench as benches
 from curate.tuning.contract import Run
 from curate.tuning.executors import group
@@ -35,15 +35,11 @@ class Ray:
 
     def train(self, folder: Path, runs: Sequence[Run], tick: Tick) -> Iterator[Run]:
         """Do the runs that are not done, on as many GPUs or cores as the cluster has; yield them as they come."""
-        try:
-            import ray
-        except ImportError:
-            raise MissingExtra.of("tunes on a Ray cluster", "ray") from None
         todo = benches.unfinished(folder, runs)
         if not todo:
             return
-        started = _join(ray, self._workers)
-        try:
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        with joined(address, self._workers or cores(), "tunes on a Ray cluster") as ray:
             setup = benches.load(folder).setup
             gpu = setup.device == "cuda"
             task = ray.remote(num_cpus=1, num_gpus=int(gpu), max_retries=_RETRIES)(_stack if gpu else _alone)
@@ -51,21 +47,6 @@ class Ray:
             yield from _awaited(
                 ray, [task.remote(folder.resolve(), self._base, part) for part in parts], tick
             )
-        finally:
-            if started:
-                ray.shutdown()
-
-
-def _join(ray: Any, workers: int | None) -> bool:
-    """Join a cluster, or start one; tell whether it was started here."""
-    if ray.is_initialized():
-        return False
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-        return True  # leaves the cluster again
-    ray.init(num_cpus=workers or cores(), include_dashboard=False, **quiet)
-    return True
 
 
 def _shared(todo: Sequence[Run], gpus: int) -> list[list[Run]]:
