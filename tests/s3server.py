@@ -60,6 +60,9 @@ def files() -> Any:
 
 def start(log: Path) -> S3Server:
     """Start a server on a free port, in a process of its own; the caller stops it."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()  # an earlier server's, which this process may have talked to
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {
         "AWS_ACCESS_KEY_ID": "-",

@@ -134,7 +134,7 @@ def test_dry_run_prints_plan_curve_and_memory(corpus: Path, capsys: pytest.Captu
         (["run", "--wrokers", "2"], 2, "--wrokers"),
         (["flow"], 2, "flow"),
         (["run", "curate.yaml", "--workers", "0"], 2, "--workers 0: at least 1"),
-        (["run", "curate.yaml", "--engine", "spark"], 2, "--engine spark: this version runs 'local' only"),
+        (["run", "curate.yaml", "--engine", "spark"], 2, "--engine spark: allowed: local, ray"),
         (["run", "curate.yaml", "--memory", "lots"], 2, "'lots' is not a size"),
         (["run", "curate.yaml", "--out", "docs/a.jsonl"], 2, "is a file; name a folder"),
         (["run", "lost.yaml"], 3, "lost.jsonl"),
