@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
-from curate.engine import memory
-from curate.engine.local import LocalEngine, report
+from curate.engine import memory, worker
+from curate.engine.local import LocalEngine, cores, report
 from curate.errors import InputError, StageError
 
 HERE = Path(__file__).parent
@@ -104,6 +104,15 @@ def hold(job: Job) -> int:
 
 def scratch_of(_: Job) -> str:
     return tempfile.gettempdir()
+
+
+def threads_of(_: Job) -> tuple[int, int, int]:
+    """Return how many threads the libraries of a worker may run: polars, numba, Arrow."""
+    import numba
+    import polars as pl
+    import pyarrow as pa
+
+    return pl.thread_pool_size(), numba.config.NUMBA_NUM_THREADS, pa.cpu_count()
 
 
 def test_results_come_in_the_order_of_the_tasks_and_progress_is_told(tmp_path: Path) -> None:
@@ -225,6 +234,16 @@ def test_temporary_files_of_workers_go_with_them(tmp_path: Path) -> None:
         folders = set(engine.map(scratch_of, jobs(tmp_path, 4)))
         assert all(Path(folder).is_dir() for folder in folders)
     assert not any(Path(folder).exists() for folder in folders)
+
+
+def test_workers_share_the_cores_among_the_threads_of_their_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in worker.THREADS:
+        monkeypatch.delenv(name, raising=False)
+    with LocalEngine(cores()) as engine:
+        told = set(engine.map(threads_of, jobs(tmp_path, 2 * cores())))
+    assert told == {(1, 1, 1)}
 
 
 def test_a_budget_holds_so_many_workers_and_never_none() -> None:

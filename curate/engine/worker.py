@@ -31,8 +31,8 @@ _RELEASE = b"release"
 _PATIENCE = 5.0  # seconds that an idle worker has to end
 # Libraries read these when they are imported: so many threads may each of them run.
 THREADS = (
-    *("OMP_NUMTHREADS", "OPENBLAS_NUMTHREADS", "MKL_NUMTHREADS", "NUMBA_NUMTHREADS"),
-    *("POLARS_MAXTHREADS", "RAYON_NUMTHREADS"),
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"),
+    *("POLARS_MAX_THREADS", "RAYON_NUM_THREADS"),
 )
 _started = threading.Lock()  # the environment is changed by one start at a time
 
