@@ -159,9 +159,9 @@ from pathlib import Path
 from conftest import contents
 from curate.io.files import connect
 fs = connect("s3://out")[0]
-for name in ("local", "ray"):
-    fs.get(f"out/{name}/", f"/tmp/{name}/", recursive=True)
-one, other = contents(Path("/tmp/local")), contents(Path("/tmp/ray"))
+for name in ("local", "ray"):  # not straight in /tmp, where Ray keeps a folder of that name
+    fs.get(f"out/{name}/", f"/tmp/releases/{name}/", recursive=True)
+one, other = (contents(Path("/tmp/releases", name)) for name in ("local", "ray"))
 wrong = [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
 print(len(one), "files,", sum(map(len, one.values())), "bytes; different:", wrong or "none")
 sys.exit(bool(wrong))
@@ -213,7 +213,8 @@ def main(records: int) -> None:
         head.run(*python(NODES.format(count=1)))
         join = ("--address", f"{HEAD}:{PORT}", "--node-ip-address", OTHER, "--num-cpus", "2")
         stack.enter_context(other.running(*again, ray, "start", *join, *lean))
-        print(head.run(*python(NODES.format(count=2))), end="")
+        joined = head.run(*python(NODES.format(count=2)))  # Ray tells of tries that failed, too
+        print(*[line for line in joined.splitlines() if line.startswith("nodes:")])
         started = time.monotonic()
         address = ("--engine", "ray", "--address", f"{HEAD}:{PORT}")
         print(head.run(*curate, *address, "--out", "s3://out/ray").splitlines()[-1])

@@ -185,7 +185,7 @@ def _sketched(barrier: Barrier, batch: Batch) -> pa.RecordBatch:
         found = barrier.sketch(batch)
     except FATAL:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit would end the run as if it were done
         kind = type(error).__name__
         raise StageError(f"stage {barrier.name!r}: its sketch of a batch failed with {kind}") from error
     if found.num_rows != batch.num_rows:
@@ -204,7 +204,7 @@ def _judged(stage: Stage, batch: Batch, tally: Tally) -> Verdict:
         found = stage.judge(batch)
     except FATAL:
         raise
-    except Exception as error:  # noqa: BLE001  any defect of a stage, also of one that is not ours
+    except (Exception, SystemExit) as error:  # noqa: BLE001  any defect of a stage, also of one that is not ours
         if batch.num_rows == 1:
             evidence = {"error": type(error).__name__}
             tally.failures[type(error).__name__] += 1

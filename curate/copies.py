@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from fsspec.registry import known_implementations
+
 from curate.errors import CurateError, RecipeError, StorageError
 from curate.io import files
 from curate.io.store import Store
@@ -21,18 +23,25 @@ _KEY = "suppression.key"  # which is looked for beside a release
 def address(out: str | Path) -> str | None:
     """Return the URL of a release folder in object storage, None for a local folder.
 
-    Raises RecipeError for a URL with a password: it would stand in the shell's history and in lists of processes.
+    Raises RecipeError for a URL with a password, which would stand in the shell's history and in lists of processes,
+    and for one where no release can be.
     """
-    url = _COLLAPSED.sub(r"\1://", str(out), count=1) if isinstance(out, Path) else out
-    if not files.is_remote(url):
+    url = _COLLAPSED.sub(r"\1://", str(out), count=1)
+    scheme, found, rest = url.partition("://")
+    if found and not files.is_remote(url):
+        raise RecipeError(f"{url}: is a folder of this machine; name it by its path, without {scheme}://")
+    if not found:
         return None
     if files.public(url) != url:
         raise RecipeError(
             f"{files.public(url)}: was given with a user, a password or a signature; leave them out, and put "
             "credentials into the environment"
         )
-    scheme, _, rest = url.partition("://")
-    if scheme in ("http", "https") or "::" in url or "/" not in rest.strip("/"):
+    if scheme not in known_implementations:
+        known = ", ".join(f"{name}://" for name in ("s3", "gs", "az"))
+        raise RecipeError(f"{url}: no storage of the kind {scheme}:// is known; a release can be on {known}")
+    odd = {"", ".", ".."} & {*rest.rstrip("/").split("/")}  # object storage has no folders to go up from
+    if scheme in ("http", "https", "hf") or "::" in url or "/" not in rest.strip("/") or odd:
         raise RecipeError(
             f"{url}: is no place for a release; name a folder in a bucket, such as s3://bucket/release"
         )

@@ -43,7 +43,7 @@ class MissingExtra(RecipeError):
 
     @classmethod
     def of(cls, feature: str, extra: str) -> MissingExtra:
-        """Name the feature and the extra: ``MissingExtra.of("inputs on s3://", "s3")``."""
+        """Name the feature and the extra: ``MissingExtra.of("files on s3://", "s3")``."""
         return cls(f"{feature} need an extra that is not installed: pip install 'curate[{extra}]'")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from curate.copies import Copy
-from curate.errors import IntegrityError, RecipeError
+from curate.errors import IntegrityError, RecipeError, StorageError
 from curate.govern import audit, documents
 from curate.govern import manifest as manifests
 from curate.io.scan import InputFile
@@ -171,10 +171,21 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path  # where this process reads and writes it
         self.shown = str(path)
+        self._held = b""  # the manifest that was here when it was checked
 
     def check(self) -> None:
         """Raise RecipeError if writing a release here would touch something that is not ours."""
+        self._held = self._manifest()
         check(self.path)
+
+    def _manifest(self) -> bytes:
+        file = self.path / manifests.NAME
+        return file.read_bytes() if file.is_file() else b""
+
+    def _look_again(self) -> None:
+        """Raise StorageError if the release changed before the lock was taken: by a take-down, perhaps."""
+        if self._manifest() != self._held or (self.path / "work" / JOURNAL).is_file():
+            raise StorageError(f"{self.shown}: another command changed the release just now; run again")
 
     def check_inputs(self, files: Iterable[InputFile]) -> None:
         """Raise RecipeError if a source reads this folder."""
@@ -200,7 +211,10 @@ class Folder:
     @contextmanager
     def working(self, fresh: bool, note: Note, clears: Sequence[str] = ALL) -> Iterator[Work]:
         """Hold OUT/work for one run alone; what it clears is gone when the run has finished."""
-        with working(self.path, fresh, clears, note) as work:
+        with working(self.path, False, clears, note) as work:
+            self._look_again()
+            if fresh:
+                clear(work, RUN)
             yield Work(Store.at(work), work)
 
     def publish(self, staging: Path, parts: Sequence[str], finish: Callable[[], None]) -> None:

@@ -164,7 +164,11 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def check(self) -> None:
-        """Raise StorageError if another run has taken the lock: it took this one for dead."""
+        """Raise StorageError if another run has taken the lock: it took this one for dead.
+
+        To be called before whatever changes the release: a process, or its machine, may be stopped at any moment, and
+        go on when the release is another's.
+        """
         if not self._is_ours():
             raise StorageError(
                 f"{public(self._store.url)}/{NAME}: another run has taken over while this one gave no sign "
@@ -237,14 +241,17 @@ def _take(store: Store, holder: Holder, shown: str, note: Callable[[str], None])
         )
     if not other.ended:
         note(f"{shown}: an earlier run ({other}) ended without letting go; its lock is taken over")
-    store.write(NAME, holder.dumps())
+    store.replace(NAME, holder.dumps(), lambda content: Holder.of(content) == other)
     _settled(store, holder, shown)
 
 
 def _settled(store: Store, holder: Holder, shown: str) -> None:
     """Wait until whoever else took the lock in the same moment has written it, and see whose it is."""
     time.sleep(SETTLE)
-    now = Holder.of(store.read(NAME))
+    try:
+        now = Holder.of(store.read(NAME))
+    except FileNotFoundError:  # who took it has finished
+        now = Holder()
     if now.token != holder.token:
         raise RecipeError(f"--out {shown}: another run ({now}) is working there")
 

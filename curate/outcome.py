@@ -167,6 +167,8 @@ def listing(folder: Store) -> dict[str, tuple[int, int]]:
 
 def damage(folder: Store) -> str | None:
     """Return what is wrong with a folder whose report lists its files; MISSING where there is none; None: nothing."""
+    if not folder.is_remote and (folder.path.is_symlink() or folder.path.is_file()):
+        return "is no folder"
     there = folder.sizes()
     if REPORT not in there:
         return f"has no {REPORT}, so it is not whole" if there else MISSING

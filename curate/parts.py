@@ -58,7 +58,9 @@ class Output(Part):
     """How the release is written."""
 
     format: Literal["parquet", "jsonl.zst"] = "parquet"
-    shard_size: Size = Field(256 * 10**6, description="bytes on disk after which a new shard begins")
+    shard_size: Size = Field(
+        256 * 10**6, description="bytes on disk of a shard, about; below 5 MB not met closely"
+    )
     keep_removed: bool = Field(True, description="keep dropped and quarantined records in removed/")
     encrypt_removed: KeyPlace | None = Field(
         None, description="keep the contents of removed/ encrypted, under this key"

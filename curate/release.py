@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from curate.copies import Copy, told
 from curate.copies import address as url_of
 from curate.engine import AnyEngine, RayEngine, check_engine, open_engine
 from curate.engine.local import LocalEngine, Tick, cores
+from curate.engine.memory import expected, machine
 from curate.errors import IntegrityError, RecipeError
 from curate.forecast import Plan, check_disk, forecast, spare
 from curate.govern import audit as audits
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 BATCH_RECORDS = 1024
 LEAST_MEMORY = 256 * 10**6
+UNKNOWN_MEMORY = 4 * 10**9  # the budget where a system does not tell what it has
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ def run(
             if not fresh and (held := _up_to_date(home, checked, plans, given, watch)):
                 return held
             check_disk(checked, plans, home.shown)
+            if isinstance(mapper, LocalEngine) and budget < expected(1):
+                watch.note(_scanty(budget))
             left = spare(budget, mapper.workers) if isinstance(mapper, LocalEngine) else mapper.memory()
             with home.working(fresh, watch.note) as work:
                 outcome = pipeline.execute(
@@ -294,7 +297,7 @@ def _check_arguments(engine: str, address: str | None, workers: int | None, batc
 def _memory(given: str | int | None) -> int:
     """Return the memory budget in bytes: as given, else half of what the machine has."""
     if given is None:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        return (machine() or 2 * UNKNOWN_MEMORY) // 2
     try:
         budget: int = parse_size(given)
     except ValueError as error:
@@ -302,6 +305,14 @@ def _memory(given: str | int | None) -> int:
     if budget < LEAST_MEMORY:
         raise RecipeError(f"--memory {given}: too little to work in; at least {LEAST_MEMORY // 10**6}MB")
     return budget
+
+
+def _scanty(budget: int) -> str:
+    """Say that a budget in bytes is less than one process takes: from a single one nothing can be taken back."""
+    return (
+        f"--memory {budget // 10**6}MB: one process is reckoned to take up to {expected(1) // 10**6}MB; this run has "
+        "only one, and may take more than its budget"
+    )
 
 
 def _answers(recipe: Recipe) -> dict[str, Any] | None:

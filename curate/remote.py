@@ -98,6 +98,8 @@ def fetched(copy: Copy) -> Path:
         raise RecipeError(
             f"{copy.url}: a change of this release was stopped half-way; 'curate datasheet {copy.url}' finishes it"
         )
+    if not copy.store.sizes():
+        raise RecipeError(f"{copy.url}: there is no such folder; name a release")
     return copy.whole()
 
 
@@ -123,7 +125,7 @@ class Remote(Folder):
         self.store: Store = copy.store
         self._note, self._lease = note, lease
         self._there = self.store.sizes()
-        self._held: dict[str, str] = {}  # what was copied here: name → SHA-256
+        self._copied: dict[str, str] = {}  # what was copied here: name → SHA-256
 
     # -- what a run asks ----------------------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class Remote(Folder):
     def _look_again(self) -> None:
         """See what is there, now that nobody else writes. Raises StorageError where it is another release."""
         self._there = self.store.sizes()
-        held = self._held.get(manifests.NAME)
+        held = self._copied.get(manifests.NAME)
         now = self.store.read(manifests.NAME) if manifests.NAME in self._there else None
         if held != (None if now is None else hashlib.sha256(now).hexdigest()):
             raise StorageError(f"{self.shown}: another command changed the release just now; run again")
@@ -202,13 +204,17 @@ class Remote(Folder):
         }
         put, gone = self._changed()
         gone = sorted({*gone, *(old - listed - self._local().keys())})
-        assert self._lease is not None
-        self._lease.check()
+        self._may()
         if manifests.NAME in self._there:
             self.store.copy(manifests.NAME, _EARLIER)
         self.store.discard([manifests.NAME, signing.NAME])
+        self._may()
         self.store.discard(gone)
-        self._upload(put)
+        self._upload(name for name in put if name != manifests.NAME)
+        self._may()
+        # Nobody else's is written over, also where this process was stopped for long at this very line.
+        if not self.store.create(manifests.NAME, (self.path / manifests.NAME).read_bytes()):
+            raise StorageError(f"{self.shown}: another run has made a release there; this one stops here")
 
     def revise(self, write: Callable[[], None]) -> None:
         """Write documents, or a manifest with them, into the release that is there."""
@@ -217,20 +223,18 @@ class Remote(Folder):
         if manifests.NAME not in put:  # the same documents: only what is not there, or damaged
             local = self._local()
             put = [name for name in put if self._there.get(name) != local[name].stat().st_size]
-        assert self._lease is not None
-        self._lease.check()
-        if manifests.NAME in put:
-            self.store.discard([manifests.NAME])
-        self._upload(put)
+        # The manifest that is there stays until the new one: with it goes what only it holds. Documents of another
+        # are no release that looks whole, since it lists the hashes of what it renders to.
+        self._upload(name for name in put if name != manifests.NAME)
+        self._upload(name for name in put if name == manifests.NAME)
 
-    def _upload(self, names: Sequence[str]) -> None:
-        local = self._local()
-        rest = [name for name in names if name != manifests.NAME]
-        self.store.each(lambda name: self.store.upload(local[name], name), rest)
+    def _upload(self, names: Iterable[str]) -> None:
+        self.store.each(lambda name: self.store.upload(self.path / name, name, self._may), names)
+
+    def _may(self) -> None:
+        """Raise StorageError if the release has become another run's."""
         assert self._lease is not None
         self._lease.check()
-        if manifests.NAME in names:
-            self.store.upload(local[manifests.NAME], manifests.NAME)
 
     # -- a copy, and what was changed in it -----------------------------------------------------------------------
 
@@ -238,7 +242,7 @@ class Remote(Folder):
         """Copy files here."""
         names = [name for name in self._there if wanted(name)]
         self.copy.fetch({name: self._there[name] for name in names})
-        self._held = {name: _sha256(self.path / name) for name in names if not name.startswith("work/")}
+        self._copied = {name: _sha256(self.path / name) for name in names if not name.startswith("work/")}
 
     def _local(self) -> dict[str, Path]:
         found = ((path.relative_to(self.path).as_posix(), path) for path in self.path.rglob("*"))
@@ -247,8 +251,8 @@ class Remote(Folder):
     def _changed(self) -> tuple[list[str], list[str]]:
         """Return the files that are other than they came, and those that are gone."""
         local = self._local()
-        put = [name for name, path in sorted(local.items()) if self._held.get(name) != _sha256(path)]
-        return put, sorted(self._held.keys() - local.keys())
+        put = [name for name, path in sorted(local.items()) if self._copied.get(name) != _sha256(path)]
+        return put, sorted(self._copied.keys() - local.keys())
 
     @property
     def is_switching(self) -> bool:
@@ -263,8 +267,7 @@ class Remote(Folder):
         staged, local = self.store.child(_SWITCH), self._local()
         staged.remove()
         staged.each(lambda name: staged.upload(local[name], f"put/{name}"), put)
-        assert self._lease is not None
-        self._lease.check()
+        self._may()
         staged.write(_JOURNAL, orjson.dumps({"put": put, "remove": gone}))
         self._follow()
 
@@ -278,14 +281,20 @@ class Remote(Folder):
         self._there = self.store.sizes()
 
     def _follow(self) -> None:
+        def copy(name: str) -> None:
+            self._may()
+            self.store.copy(f"{_SWITCH}/put/{name}", name)
+
         journal = orjson.loads(self.store.read(f"{_SWITCH}/{_JOURNAL}"))
+        self._may()
         rest = [name for name in journal["put"] if name != manifests.NAME]
         if manifests.NAME in journal["put"]:
             self.store.discard([manifests.NAME])
         self.store.discard(journal["remove"])
-        self.store.each(lambda name: self.store.copy(f"{_SWITCH}/put/{name}", name), rest)
+        self.store.each(copy, rest)
         if manifests.NAME in journal["put"]:
-            self.store.copy(f"{_SWITCH}/put/{manifests.NAME}", manifests.NAME)
+            copy(manifests.NAME)
+        self._may()
         self.store.discard([f"{_SWITCH}/{_JOURNAL}"])
         self.store.child(_SWITCH).remove()
 

@@ -171,10 +171,23 @@ def _shortened(path: Path) -> Path:
     return path.parent
 
 
-def test_decisions_that_are_not_as_many_as_counted_are_not_written(tmp_path: Path) -> None:
+def test_a_slice_file_that_two_machines_write_at_once_is_whole(tmp_path: Path) -> None:
+    store = Store.at(tmp_path)
+    with shuffle.slicing(store, "some") as one:
+        one.add(np.arange(3))
+        with shuffle.slicing(store, "some") as other:
+            other.add(np.arange(3))
+        assert np.frombuffer(store.read("some"), np.int64).tolist() == [0, 1, 2]
+    assert np.frombuffer(store.read("some"), np.int64).tolist() == [0, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["some"]
+
+
+@pytest.mark.parametrize("found", [0, 2])
+def test_decisions_that_are_not_as_many_as_counted_are_not_written(tmp_path: Path, found: int) -> None:
     about = {"fact": "f", "reason": "r", "releases": "[]"}
+    lines = pa.Table.from_pylist([{"_file": 0, "row": row} for row in range(found)], decisions.LINES)
     with pytest.raises(ValueError, match="not as many as were counted"):
-        decisions.write(Store.at(tmp_path), "d", about, [("s", "p")], Counter({0: 1}), [])
+        decisions.write(Store.at(tmp_path), "d", about, [("s", "p")], Counter({0: 1}), [lines])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -84,6 +84,7 @@ def fails(job: Job) -> int:
         MemoryError(),
         ValueError("four"),
         Odd("a", "b"),
+        SystemExit(0),
     ]
     raise errors[job.number]
 
@@ -159,7 +160,7 @@ def test_the_caller_says_what_is_tried_after_a_death(tmp_path: Path) -> None:
 
 
 def test_exceptions_travel_as_they_are(tmp_path: Path) -> None:
-    all_jobs = jobs(tmp_path, 5)
+    all_jobs = jobs(tmp_path, 6)
     with LocalEngine(2) as engine:
 
         def one(number: int) -> BaseException:
@@ -174,6 +175,9 @@ def test_exceptions_travel_as_they_are(tmp_path: Path) -> None:
         assert type(one(2)) is MemoryError
         assert "in fails" in str(one(3).__cause__)  # where it was raised, for a defect's sake
         assert "Odd, which cannot travel" in str(one(4))
+        assert "a task called sys.exit(0)" in str(
+            one(5)
+        )  # which must not end the main process as if it were done
 
 
 def test_workers_end_at_once_when_the_main_process_fails(tmp_path: Path) -> None:
@@ -290,3 +294,15 @@ def test_a_task_that_does_not_fit_alone_is_one_error_that_names_the_budget(
         with pytest.raises(StageError, match=wanted):
             next(results)
     assert len(list(tmp_path.glob("900-*"))) == 2
+
+
+def test_a_containers_limit_counts_as_the_machines_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    whole = memory.machine()
+    assert whole is not None
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.machine() == whole
+    (tmp_path / "memory.max").write_text("123456789\n")
+    assert memory.machine() == 123456789

@@ -165,7 +165,7 @@ def test_a_storage_without_its_library_names_the_extra(
     with pytest.raises(MissingExtra) as caught:
         files.expand(Source(name="s", files=(url,)), tmp_path)
     scheme = url.partition("://")[0]
-    expected = f"inputs on {scheme}:// need an extra that is not installed: pip install 'curate[{extra}]'"
+    expected = f"files on {scheme}:// need an extra that is not installed: pip install 'curate[{extra}]'"
     assert str(caught.value) == expected
 
 

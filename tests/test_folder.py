@@ -6,14 +6,15 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from conftest import contents, write_jsonl
 
 import curate
-from curate import custody, folder
-from curate.errors import RecipeError, StageError
+from curate import custody, folder, release
+from curate.errors import RecipeError, StageError, StorageError
 from curate.pipeline import Watch
 
 HEAD = "curate: 1\nname: a\nversion: '1'\n"
@@ -229,6 +230,28 @@ def test_a_stopped_tune_s_work_outlives_a_run_that_changes_nothing(tmp_path: Pat
     (out / "work" / "tune" / "run.npz").write_bytes(b"an hour")
     assert curate.run(tmp_path / "curate.yaml", workers=1).reused
     assert (out / "work" / "tune" / "run.npz").exists()
+
+
+def test_what_is_taken_down_while_a_run_reads_its_input_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _texts(tmp_path)
+    recipe = _recipe(tmp_path)
+    out = curate.run(recipe, workers=1).path
+    recipe.write_text(recipe.read_text().replace("version: '1'", "version: '2'"))
+    parts: Any = release
+    scan = parts.scan
+
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        monkeypatch.setattr(release, "scan", scan)
+        curate.takedown(out, ids=["a/in/3"])
+        return scan(*given, **named)
+
+    monkeypatch.setattr(release, "scan", meanwhile)
+    with pytest.raises(StorageError, match="another command changed the release just now; run again"):
+        curate.run(recipe, workers=1)
+    curate.run(recipe, workers=1)
+    assert "a/in/3" not in pl.read_parquet(out / "data" / "part-00000.parquet")["id"]
 
 
 @pytest.mark.parametrize(

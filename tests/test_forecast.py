@@ -27,6 +27,7 @@ from curate.forecast.growth import Fit, Scale
 from curate.forecast.rehearsal import Held
 from curate.io.read import read
 from curate.io.scan import SourcePlan, scan
+from curate.pipeline import Watch
 from curate.recipe import load
 from curate.show import plan as show
 
@@ -84,6 +85,42 @@ def _read(plan: SourcePlan) -> Iterator[list[dict[str, Any]]]:
         for chunk in read(plan, unit):
             assert not chunk.faults
             yield chunk.batch.select(["id", "text"]).to_pylist()
+
+
+def test_a_packed_file_weighs_the_same_in_a_sample_as_in_the_whole(tmp_path: Path) -> None:
+    rows = _rows(0, 3000)
+    comma = "\n".join(["id,text", *(f'{row["id"]},"{row["text"]}"' for row in rows)])
+    (tmp_path / "comma.csv.gz").write_bytes(gzip.compress(comma.encode()))
+    table = pa.Table.from_pylist(rows)
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(str(tmp_path / "table.arrow"), table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=1500)
+    (tmp_path / "curate.yaml").write_text(
+        "curate: 1\nname: packed\nversion: '1'\nstages: [exact]\nsources:\n"
+        "  - {name: a, files: [comma.csv.gz], license: CC0-1.0}\n"
+        "  - {name: b, files: [table.arrow], license: CC0-1.0}\n"
+    )
+    recipe = load(tmp_path / "curate.yaml")
+    with LocalEngine(1) as engine:
+        plans = scan(recipe.sources, tmp_path, engine)
+    taken = sample.take(plans, tmp_path / "copies", records=1500)
+    few = sample.few(taken, 4, tmp_path)
+    for plan in plans:
+        per_record = plan.files[0].bytes / 3000
+        for part in (taken, few):
+            of = part.taken[plan.source.name]
+            assert of.nbytes / of.records == pytest.approx(per_record, rel=0.1)
+
+
+def test_a_budget_below_what_one_process_takes_is_told(corpus: Path) -> None:
+    notes: list[str] = []
+    for given in ("300MB", "1GB"):
+        watch = Watch(note=notes.append)
+        curate.run(corpus / "curate.yaml", corpus / given, workers=1, memory=given, watch=watch)
+    [note] = notes
+    assert note.startswith(
+        "--memory 300MB: one process is reckoned to take up to 650MB; this run has only one"
+    )
 
 
 def test_all_is_taken_where_there_is_little(layouts: tuple[SourcePlan, ...], tmp_path: Path) -> None:

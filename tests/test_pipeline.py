@@ -113,13 +113,19 @@ def test_extra_columns_pass_through_untouched(corpus: Path) -> None:
     assert data["topic"].null_count() == 0
 
 
-def test_a_stage_that_fails_on_a_record_quarantines_that_record_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "name", "error"),
+    [("toys:Fragile", "fragile", "ValueError"), ("toys:Leaves", "leaves", "SystemExit")],
+)
+def test_a_stage_that_fails_on_a_record_quarantines_that_record_alone(
+    tmp_path: Path, stage: str, name: str, error: str
+) -> None:
     rows = [
         {"id": i, "text": "boom this text stays private" if i in (3, 17) else f"fine {i}"} for i in range(40)
     ]
     write_jsonl(tmp_path / "a.jsonl", rows)
     text = (
-        "curate: 1\nname: a\nversion: '1'\nsources: [{name: a, files: [a.jsonl]}]\nstages: ['toys:Fragile']\n"
+        f"curate: 1\nname: a\nversion: '1'\nsources: [{{name: a, files: [a.jsonl]}}]\nstages: ['{stage}']\n"
     )
     (tmp_path / "curate.yaml").write_text(text)
     one = curate.run(tmp_path / "curate.yaml", tmp_path / "one", workers=1)
@@ -127,8 +133,8 @@ def test_a_stage_that_fails_on_a_record_quarantines_that_record_alone(tmp_path: 
     assert contents(one.path) == contents(two.path)
     ledger = pl.read_parquet(one.path / "ledger/*")
     assert ledger["id"].to_list() == ["a/3", "a/17"]
-    assert set(ledger["reason"]) == {"fragile/failed"}
-    assert ledger["evidence"][0] == '{"error":"ValueError"}'  # the type alone: the message holds the text
+    assert set(ledger["reason"]) == {f"{name}/failed"}
+    assert ledger["evidence"][0] == f'{{"error":"{error}"}}'  # the type alone: the message holds the text
     assert [finding["count"] for finding in one.manifest["findings"]] == [2]
 
 

@@ -48,12 +48,18 @@ class Stage:
         told: str
         pause: float = 0
         poison: str = "nothing of the kind"
+        awaits: str = ""  # a node that has to have had a task before others go on
     def __init__(self, options):
         self.options = options
     def judge(self, batch):
         if node := os.environ.get("CURATE_TEST_NODE"):
             Path(self.options.told, node).touch()
             time.sleep(self.options.pause)
+            end = time.monotonic() + 60
+            while self.options.awaits and not Path(self.options.told, self.options.awaits).exists():
+                if time.monotonic() > end:
+                    break
+                time.sleep(0.05)
         if any(self.options.poison in text for text in record.texts(batch)):
             os.kill(os.getpid(), signal.SIGKILL)
         return Verdict.of(batch.num_rows)
@@ -268,7 +274,7 @@ def test_a_lost_node_changes_nothing_and_the_recipes_own_modules_travel(
     (tmp_path / "awayfar.py").write_text(STAGE)
     (tmp_path / "curate.yaml").write_text(
         "curate: 1\nname: far\nversion: '1'\nsources:\n  - {name: in, files: [in/*.jsonl], license: CC0-1.0}\n"
-        f"stages:\n  - exact\n  - awayfar:Stage: {{told: {tmp_path}, pause: 0.5}}\n"
+        f"stages:\n  - exact\n  - awayfar:Stage: {{told: {tmp_path}, pause: 0.5, awaits: third}}\n"
     )
     lost: list[int] = []
     lose = flight.Flight._lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -66,11 +67,22 @@ def add(folder: Path) -> None:
     (folder / "records.01.arrow").write_bytes(b"of somebody else")
 
 
+def link(folder: Path) -> None:
+    folder.symlink_to(folder.rename(folder.parents[3] / "elsewhere"))
+
+
+def replace_by_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("x")
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (cut, "records.arrow has "),
     "a byte flipped": (flip, "records.arrow has other bytes than were written"),
     "a file gone": (lambda folder: (folder / "records.arrow").unlink(), "records.arrow is missing"),
     "a foreign file": (add, "records.01.arrow is none of its files"),
+    "a file in its place": (replace_by_file, "is no folder"),
+    "a link in its place": (link, "is no folder"),
     "no report": (lambda folder: (folder / "report.json").unlink(), "has no report.json"),
     "another report": (lambda folder: (folder / "report.json").write_text("[]"), "report.json is damaged"),
     "half a report": (lambda folder: (folder / "report.json").write_text('{"fil'), "report.json is damaged"),

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,9 +24,12 @@ from conftest import RECIPE, contents, make_corpus
 from s3server import S3Server
 
 import curate
-from curate import custody, lock
+from curate import custody, lock, remote
+from curate.copies import address
 from curate.errors import RecipeError, StorageError
+from curate.folder import Folder
 from curate.io import patience
+from curate.io.allowance import Allowance
 from curate.io.store import Store
 from curate.lock import Holder, Lease
 from curate.pipeline import Watch
@@ -250,3 +256,104 @@ def test_what_is_not_curate_s_in_work_is_told_and_left(
     curate.run(recipe, url, workers=1, watch=Watch(note=notes.append))
     assert {name for name in Store(url).sizes() if name.startswith("work/")} == {"work/units/mine.txt"}
     assert notes[-1] == f"{url}/work/units: holds what is not curate's; it is left as it is"
+
+
+def test_a_run_that_was_taken_for_dead_changes_nothing_of_the_release_made_meanwhile(
+    server: S3Server, whole: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, expected = whole
+    other = recipe.with_name("other.yaml")
+    other.write_text(recipe.read_text().replace("similarity: 0.7", "similarity: 0.3"))
+    monkeypatch.setattr(lock, "SETTLE", 0.01)
+    upload, create = Store.upload, Store.create
+
+    def meanwhile(url: str) -> None:  # this process is stopped for long, and another takes over
+        monkeypatch.setattr(Store, "upload", upload)
+        monkeypatch.setattr(Store, "create", create)
+        Store(url).write(f"work/{lock.NAME}", Holder(ended=True).dumps())
+        curate.run(recipe, url, workers=1)
+
+    def stopped_at_data(store: Store, local: Path, name: str, *rest: Callable[[], None]) -> None:
+        if name.startswith("data/") and "/work/" not in store.url:
+            meanwhile(store.url)
+        upload(store, local, name, *rest)
+
+    def stopped_at_manifest(store: Store, name: str, content: bytes) -> bool:
+        if name == "manifest.json":
+            meanwhile(store.url)
+        return create(store, name, content)
+
+    for where, stopped in (("upload", stopped_at_data), ("create", stopped_at_manifest)):
+        url = f"s3://bucket/stopped-{where}"
+        monkeypatch.setattr(Store, where, stopped)
+        with pytest.raises(StorageError, match="this one stops here"):
+            curate.run(other, url, workers=1)
+        assert _fetched(url, tmp_path / where) == expected
+
+
+def test_new_answers_that_are_cut_off_leave_the_manifest_that_holds_the_earlier_ones(
+    server: S3Server, whole: tuple[Path, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, _ = whole
+    url = _released(recipe, "s3://bucket/revised")
+    folder = tmp_path / "held"
+    _fetched(url, folder)
+
+    def dies(store: Store, local: Path, name: str, *rest: Callable[[], None]) -> None:
+        raise KeyboardInterrupt
+
+    def write(home: Folder) -> None:
+        (home.path / "manifest.json").write_bytes(b"{}")
+
+    with remote.at(url, print) as home, home.working(False, print):
+        monkeypatch.setattr(Store, "upload", dies)
+        with pytest.raises(KeyboardInterrupt):
+            home.revise(lambda: write(home))
+    assert Store(url).read("manifest.json") == (folder / "manifest.json").read_bytes()
+
+
+def test_files_in_transfer_take_a_bounded_part_of_memory() -> None:
+    allowance, most, held, guard = Allowance(100), 0, 0, threading.Lock()
+
+    def transfer(size: int) -> None:
+        nonlocal most, held
+        with allowance.taking(size):
+            with guard:
+                held += min(size, 100)
+                most = max(most, held)
+            time.sleep(0.005)
+            with guard:
+                held -= min(size, 100)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(transfer, [30, 1000, 50, 20, 100, 40, 60, 10] * 3))
+    assert 60 < most <= 100
+    assert held == 0
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("S3://bucket/x", "no storage of the kind S3:// is known"),
+        ("nope://bucket/x", "no storage of the kind nope:// is known"),
+        ("file:///tmp/x", "is a folder of this machine; name it by its path, without file://"),
+        ("s3://bucket/../x", "is no place for a release"),
+        ("s3://bucket//x", "is no place for a release"),
+        ("s3://bucket/", "is no place for a release"),
+    ],
+)
+def test_an_address_where_no_release_can_be_is_refused(out: str, told: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        address(out)
+
+
+def test_an_endpoint_that_is_no_address_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def request() -> None:
+        asked.append(1)
+        raise ValueError("Invalid endpoint: me:hunter2")
+
+    with pytest.raises(StorageError, match="the endpoint in the environment is no address") as caught:
+        patience.patiently(request, "s3://bucket/x")
+    assert (len(asked), "hunter2" in str(caught.value)) == (1, False)

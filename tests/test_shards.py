@@ -20,10 +20,11 @@ import curate
 from curate import shards
 from curate.engine.local import LocalEngine
 from curate.io import write
+from curate.io.sizes import record_sizes
 from curate.io.store import Store
 from curate.outcome import Writer
 from curate.shards import cutting, doubled, trails
-from curate.shards.cutting import Block, Cutter
+from curate.shards.cutting import Block, Cutter, Sampler
 from curate.shards.trails import Trail
 
 TABLES = ("data", "records", "leaves", "ledger", "removed", "index")
@@ -131,6 +132,28 @@ def test_tables_written_apart_are_those_written_together_and_a_remote_store_chan
     assert seen["apart"] == seen["together"]
     assert seen["remote"] == seen["together"]
     assert trees[0] == trees[1] == trees[2]
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_what_a_sample_is_packed_to_does_not_show_how_the_records_came(
+    monkeypatch: pytest.MonkeyPatch, sealed: bool
+) -> None:
+    monkeypatch.setattr(cutting, "SAMPLE", 700)
+    monkeypatch.setattr(cutting, "STRIDE", 2000)
+    rng = random.Random(1)
+    rows = [
+        {"n": rng.choice([None, i]), "license": rng.choice([None, "MIT"]), "text": "w" * i} for i in range(90)
+    ]
+    whole, told = pa.RecordBatch.from_pylist(rows), set()
+    for size in (1, 3, 7, 40, 90):
+        sampler = Sampler(sealed)
+        for start in range(0, len(rows), size):
+            batch = whole.slice(start, size)
+            sampler.add(batch, record_sizes(batch))
+        sampler.flush()
+        told.add((sampler.raw, sampler.packed))
+    assert len(told) == 1
+    assert told.pop()[0] > 700  # of more than one run
 
 
 UNITS = st.lists(

@@ -7,6 +7,7 @@ limits of parts (5 MiB each, 10,000 of them) and of time; IAM, of which it refus
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -111,6 +112,22 @@ def test_what_is_not_there_is_told_and_an_error_leaves_nothing(kept: Store) -> N
         _spoilt(folder)
     assert kept.sizes() == {}
     kept.remove("nothing")
+
+
+def test_a_file_that_two_machines_write_at_once_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, fsync = Store.at(tmp_path), os.fsync
+
+    def meanwhile(fd: int) -> None:  # the other machine writes from beginning to end, while this one is at it
+        monkeypatch.setattr(os, "fsync", fsync)
+        kept.write("some", b"the same")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    kept.write("some", b"the same")
+    assert kept.read("some") == b"the same"
+    assert list(kept.sizes()) == ["some"]
 
 
 def test_a_folder_appears_whole_and_replaces_what_was_there(kept: Store) -> None:

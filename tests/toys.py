@@ -66,6 +66,17 @@ class Fragile(_Toy):
         )
 
 
+class Leaves(_Toy):
+    """Calls sys.exit on a record that says 'boom', as a library's command line would."""
+
+    name: ClassVar[str] = "leaves"
+
+    def judge(self, batch: Batch) -> Verdict:
+        if any(BOOM in text for text in record.texts(batch)):
+            sys.exit(0)
+        return Verdict.of(batch.num_rows)
+
+
 class Mute(_Toy):
     """Breaks the contract: drops without a reason."""
 

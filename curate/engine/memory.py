@@ -21,6 +21,7 @@ NEAR = 0.85
 """Share of a budget from which no further task is handed out."""
 FULL = 0.95
 """Share of a budget at which a task is taken back: between two looks it goes on growing."""
+_CGROUP = Path("/sys/fs/cgroup")
 _SURE = 0.7  # share of a budget up to which resident sizes, which are cheap and never too small, settle it
 
 
@@ -72,6 +73,21 @@ def _resident(process: int) -> int | None:
     except IndexError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def machine() -> int | None:
+    """Return the bytes of memory that there are for this process: the machine's, or its container's limit if that is
+    less (cgroup v2 memory.max, v1 memory.limit_in_bytes); None where the system does not tell.
+    """
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int((_CGROUP / name).read_text()))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return min(limits)
 
 
 def release() -> None:

@@ -193,6 +193,8 @@ def outcome_of(message: bytes) -> bytes:
         function, task = pickle.loads(message)
         return bytes(ForkingPickler.dumps((DONE, function(task))))
     except BaseException as error:  # noqa: BLE001  whatever it is, it is for the main process to raise
+        if isinstance(error, SystemExit):  # raised there it would end the run as if it were done
+            error = StageError(f"a task called sys.exit({error.code!r})").with_traceback(error.__traceback__)
         trace = "" if isinstance(error, CurateError) else "".join(traceback.format_exception(error))
         try:
             told = pickle.dumps((FAILED, error, trace))

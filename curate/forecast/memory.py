@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from curate.engine.memory import expected as processes
+from curate.engine.memory import machine
 from curate.forecast.growth import RESOLVE, WRITE, Grown
 from curate.forecast.rehearsal import Held, Rehearsal
 from curate.recipe import Recipe
@@ -92,8 +92,10 @@ def whole(
 
 def available() -> int:
     """Return how many bytes the machine can give without swapping; where it does not tell, all that it has."""
+    there = machine() or 0
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return there
+    return min(there, free) if there else free

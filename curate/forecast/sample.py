@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,11 +56,19 @@ class Sample:
         return sum(len(plan.units) for plan in self.plans)
 
 
+@dataclass(frozen=True)
+class CopiedFile(InputFile):
+    """A copy of a stretch of a file, which need not be packed as the file is."""
+
+    stands_for: int  # bytes of the file
+
+
 def weight(unit: Unit) -> int:
     """Return a unit's bytes as far as a plan tells: decompressed for lines, else its records' share of the file."""
     if unit.file.layout == "jsonl":
         return unit.stop - unit.start
-    return unit.file.bytes * unit.records // max(1, unit.file.records)
+    nbytes = unit.file.stands_for if isinstance(unit.file, CopiedFile) else unit.file.bytes
+    return nbytes * unit.records // max(1, unit.file.records)
 
 
 def take(plans: Sequence[SourcePlan], folder: Path, records: int = RECORDS, nbytes: int = BYTES) -> Sample:
@@ -229,9 +237,11 @@ def _filled(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _copied(unit: Unit, copy: Path, records: int) -> Unit | None:
     if records < 1:
         return None
-    file = replace(
-        unit.file, location=str(copy), bytes=copy.stat().st_size, compression=None, records=records
-    )
+    changed = {
+        "location": str(copy), "bytes": copy.stat().st_size, "compression": None, "records": records,
+        "stands_for": weight(unit) * records // max(1, unit.records),
+    }  # fmt: skip
+    file = CopiedFile(**{f.name: getattr(unit.file, f.name) for f in fields(InputFile)} | changed)
     first = 2 if unit.file.layout == "csv" else unit.first_row
     return Unit(_same(file), 0, 1 if unit.file.layout in ("parquet", "arrow") else 0, first, records)
 

@@ -179,9 +179,9 @@ def connect(location: str) -> tuple[Any, str]:
         fs, path = fsspec.core.url_to_fs(location, **_options(scheme))
     except ImportError:
         if scheme in EXTRAS:
-            raise MissingExtra.of(f"inputs on {scheme}://", EXTRAS[scheme]) from None
+            raise MissingExtra.of(f"files on {scheme}://", EXTRAS[scheme]) from None
         advice = known_implementations.get(scheme, {}).get("err", f"no library for {scheme}:// is installed")
-        raise MissingExtra(f"inputs on {scheme}:// need another library: {advice}") from None
+        raise MissingExtra(f"files on {scheme}:// need another library: {advice}") from None
     if scheme in _S3:
         fs.retries = 1  # what s3fs would try again, we do
     return fs, path

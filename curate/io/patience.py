@@ -142,6 +142,8 @@ def _refusal(error: BaseException, what: str) -> str | None:
             f"{public(what)}: there are no credentials for {_bucket(what)} ({type(error).__name__}); put them into the "
             "environment (for S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE), never into an address"
         )
+    if type(error) is ValueError and str(error).startswith("Invalid endpoint"):  # of botocore
+        return f"{public(what)}: the endpoint in the environment is no address (AWS_ENDPOINT_URL); correct it"
     if any(type(one).__name__ == "ParamValidationError" for one in _chain(error)):
         return f"{public(what)}: is no address that this storage can have; correct it"
     # A 400 in which the service does not say what is wrong is a proxy's, or of a connection that was cut before.

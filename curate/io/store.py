@@ -29,18 +29,21 @@ import pyarrow as pa
 
 from curate.errors import StorageError
 from curate.io import files, removal
+from curate.io.allowance import Allowance
 from curate.io.patience import is_condition
 from curate.io.patience import patiently as patiently
-from curate.io.ranges import Ranges, Streamed
-from curate.io.write import sync, write_bytes
+from curate.io.ranges import AT_ONCE, Ranges, Streamed
+from curate.io.write import sync
 
 T = TypeVar("T")
 
-PART = 32 * 2**20  # bytes of one part of a large upload; files.UPLOADS of them are in memory
+PART = 16 * 2**20  # bytes of one part of a large transfer
 _MOST_PARTS = 10_000  # of one upload, in S3
 _FIRST = 4 * 2**20  # bytes of the first request for a file of unknown size: most files are smaller
 _SMALL = 256 * 2**10  # bytes of the least request for a file that is read here and there
 _AT_ONCE = 16  # files that are transferred, copied or removed at a time
+# Of the files that a process transfers, so much is in memory at a time, and in the storage library as much again.
+_transfers = Allowance(files.UPLOADS * PART)
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,11 @@ class Store:
     def write(self, name: str, content: bytes) -> None:
         """Write a file that is there whole or not at all."""
         if not self.is_remote:
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(self.path / name, content)
+            with self.writing(
+                name
+            ) as partial:  # whose name no other machine gives a file that it writes here
+                partial.write_bytes(content)
+            sync((self.path / name).parent)
         else:
             self._put(lambda fs, at: fs.pipe_file(f"{at}/{name}", content), name)
 
@@ -216,18 +222,26 @@ class Store:
             local.write_bytes(first)
             return
         fs, at = files.connect(self.url)
-        Ranges(fs, f"{at.rstrip('/')}/{name}", f"{self.url}/{name}").download(local)
+        ranges = Ranges(fs, f"{at.rstrip('/')}/{name}", f"{self.url}/{name}")
+        with _transfers.taking(min(ranges.size, AT_ONCE * PART)):
+            ranges.download(local, PART)
 
-    def upload(self, local: Path, name: str) -> None:
-        """Copy a local file here, whole or not at all."""
+    def upload(self, local: Path, name: str, may: Callable[[], None] = lambda: None) -> None:
+        """Copy a local file here, whole or not at all. may: raises if it may not; asked before each try."""
         if not self.is_remote:
             with self.writing(name) as partial:
                 shutil.copyfile(local, partial)
         else:
-            parts = {}
-            if self._is_s3:
-                parts = {"chunksize": max(PART, -(-local.stat().st_size // _MOST_PARTS))}
-            self._put(lambda fs, at: fs.put_file(str(local), f"{at}/{name}", **parts), name)
+            size = local.stat().st_size
+            part = max(PART, -(-size // _MOST_PARTS))
+            parts = {"chunksize": part} if self._is_s3 else {}
+
+            def request(fs: Any, at: str) -> None:
+                may()
+                fs.put_file(str(local), f"{at}/{name}", **parts)
+
+            with _transfers.taking(min(size, files.UPLOADS * part)):
+                self._put(request, name)
 
     def copy(self, name: str, new: str) -> None:
         """Copy a file in this folder to another name, without its bytes passing through this machine where it can."""
@@ -287,7 +301,7 @@ class Store:
             yield partial
             for path in (*partial.rglob("*"), partial):
                 sync(path)
-            shutil.rmtree(self.path, ignore_errors=True)
+            self.remove()
             _rename(partial, self.path, last)
             sync(self.path.parent)
         finally:

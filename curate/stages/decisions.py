@@ -43,6 +43,7 @@ SIMILARITIES = ("similarity", "prompt_similarity", "response_similarity")
 MEMBERS = pa.schema(
     [("source", pa.string()), ("path", pa.string()), *list(DECISIONS)[:-1], ("release", pa.string())]
 )
+_MISCOUNTED = "decisions are not as many as were counted"
 BATCH = 1 << 15  # decisions; what judging a record may read of object storage: some MB
 
 
@@ -78,6 +79,8 @@ def _batches(tables: Iterable[pa.Table], counts: Counter[int]) -> Iterator[pa.Re
     for table in tables:
         start = 0
         while start < table.num_rows:
+            if not wanted:
+                raise ValueError(_MISCOUNTED)
             waiting.append(table.slice(start, wanted))
             start += waiting[-1].num_rows
             wanted -= waiting[-1].num_rows
@@ -88,7 +91,7 @@ def _batches(tables: Iterable[pa.Table], counts: Counter[int]) -> Iterator[pa.Re
                 waiting.clear()
                 wanted = next(sizes, 0)
     if waiting or wanted:
-        raise ValueError("decisions are not as many as were counted")
+        raise ValueError(_MISCOUNTED)
 
 
 class Decided:

@@ -8,7 +8,7 @@ Nothing else does.
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -106,7 +106,8 @@ def slicing(store: Store, name: str) -> Iterator[Slicer]:
     """
     with ExitStack() as stack:
         folder = stack.enter_context(scratch()) if store.is_remote else store.path
-        partial = folder / f"{name}.{os.getpid()}.partial"
+        # A node that was given up may still write the same file, with a process of the same number.
+        partial = folder / f"{name}.{secrets.token_hex(8)}.partial"
         with partial.open("wb") as file:
             yield Slicer(file, name)
         if store.is_remote:
