@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -88,6 +89,24 @@ def start(log: Path) -> S3Server:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     })  # fmt: skip
+
+
+@contextlib.contextmanager
+def running(log: Path) -> Iterator[S3Server]:
+    """Give a server with an empty bucket named bucket, to which the environment points; pauses are short."""
+    import pytest
+
+    from curate.io import patience
+
+    found = start(log)
+    with contextlib.ExitStack() as stack:
+        stack.callback(found.stop)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in found.environment.items():
+            patch.setenv(name, value)
+        patch.setattr(patience, "FIRST_PAUSE", 0.01)
+        files().mkdir("bucket")
+        yield found
 
 
 class Failing:

@@ -6,7 +6,6 @@ its consistency, throttling by prefix, limits of parts and rates, IAM, endpoints
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -37,14 +36,7 @@ from curate.pipeline import Watch
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    found = s3server.start(tmp_path_factory.mktemp("s3") / "log")
-    with contextlib.ExitStack() as stack:
-        stack.callback(found.stop)
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in found.environment.items():
-            patch.setenv(name, value)
-        patch.setattr(patience, "FIRST_PAUSE", 0.01)
-        s3server.files().mkdir("bucket")
+    with s3server.running(tmp_path_factory.mktemp("s3") / "log") as found:
         yield found
 
 

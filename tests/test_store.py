@@ -6,7 +6,6 @@ limits of parts (5 MiB each, 10,000 of them) and of time; IAM, of which it refus
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 from collections.abc import Iterator
@@ -26,14 +25,7 @@ from curate.io.store import Store
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    found = s3server.start(tmp_path_factory.mktemp("s3") / "log")
-    with contextlib.ExitStack() as stack:
-        stack.callback(found.stop)
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in found.environment.items():
-            patch.setenv(name, value)
-        patch.setattr(patience, "FIRST_PAUSE", 0.01)
-        s3server.files().mkdir("bucket")
+    with s3server.running(tmp_path_factory.mktemp("s3") / "log") as found:
         yield found
 
 
