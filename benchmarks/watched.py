@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate.engine.memory import proportional
+
 EVERY = 0.05  # seconds between two looks at the memory
 _PSS_EVERY = 0.5
 _TREE_EVERY = 0.25
@@ -88,7 +90,7 @@ def _memory(process: subprocess.Popen[str], folder: Path, found: Watched) -> Non
         phase["rss"] = max(phase["rss"], rss)
         if now >= due or rss > found.rss * 1.02:
             due = now + _PSS_EVERY
-            pss = sum(_pss(pid) for pid in pids)
+            pss = sum(map(proportional, pids))
             found.pss, phase["pss"] = max(found.pss, pss), max(phase["pss"], pss)
         if rss > found.rss:
             found.rss, found.parts = rss, parts
@@ -109,14 +111,6 @@ def _status(pid: int, root: int) -> tuple[str, int, int, int] | None:
         return None  # ending
     name = "main" if pid == root else f"process {pid}"
     return name, sizes["VmRSS"], sizes["RssAnon"], sizes["RssFile"] + sizes["RssShmem"]
-
-
-def _pss(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)
 
 
 def _phase(folder: Path) -> str:
