@@ -23,7 +23,7 @@ lint: .venv
 # Pinned by constraints.txt; made anew when what it installs changes.
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,s3,fast,lid176,lingua,ner,semantic,tune,lm-eval,ray]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,s3,fast,lid176,lingua,ner,semantic,tune,score,webdataset,lm-eval,ray]'
 	touch .venv
 
 # Write manifests/schema/ from the code (after a change of what recipes, source manifests or answers may hold).
@@ -33,7 +33,7 @@ schemas: .venv
 # Write constraints.txt from pyproject.toml (after a change of its dependencies).
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet --editable '.[dev,s3,fast,lid176,lingua,ner,semantic,tune,lm-eval,ray]'
+	.venv-lock/bin/pip install --quiet --editable '.[dev,s3,fast,lid176,lingua,ner,semantic,tune,score,webdataset,lm-eval,ray]'
 	(echo '# Exact versions of everything a checkout installs; `make lock` writes it.'; \
 	 echo 'torch==2.13.0'; .venv-lock/bin/pip freeze --exclude-editable --exclude torch) > constraints.txt
 	rm -rf .venv-lock

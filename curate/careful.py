@@ -231,6 +231,15 @@ def joined(verdicts: Sequence[Verdict], parts: Sequence[Batch]) -> Verdict:
                 for one, part in zip(verdicts, parts, strict=True)
             ]
         )
+    beside = {
+        name: pa.concat_arrays(
+            [
+                (one.beside or {}).get(name, part.column(name))
+                for one, part in zip(verdicts, parts, strict=True)
+            ]
+        )
+        for name in sorted({name for one in verdicts for name in one.beside or ()})
+    }
     columns = {
         name: pa.concat_arrays([getattr(one, name) for one in verdicts])
         for name in ("action", "reason", "score", "evidence", "kept_id")
@@ -240,7 +249,8 @@ def joined(verdicts: Sequence[Verdict], parts: Sequence[Batch]) -> Verdict:
     for one, part in zip(verdicts, parts, strict=True):
         also += [decision._replace(row=decision.row + start) for decision in one.also]
         start += part.num_rows
-    return Verdict(**columns, edited=edited, also=tuple(also), facts=_facts(verdicts, parts))
+    facts = _facts(verdicts, parts)
+    return Verdict(**columns, edited=edited, also=tuple(also), facts=facts, beside=beside or None)
 
 
 def _facts(verdicts: Sequence[Verdict], parts: Sequence[Batch]) -> Batch | None:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +61,17 @@ OWN_FACTS = frozenset({"id", "source", "locator", "sha256_in", "sha256_out", "ed
 CURATE = "curate"
 """The column of removed/ that tells what was decided: apart from the record's own columns, whatever their names."""
 
+MESSAGES_EXTRA = "messages_extra"
+"""Column beside ``messages``: JSON text, per turn its keys beyond role and content (tool calls), or null."""
+REJECTED = "rejected"
+"""Column beside ``messages`` (MESSAGES): of a preference pair the reply that lost; ``messages`` ends in the other."""
+BESIDE = (MESSAGES_EXTRA, REJECTED)
+
 RESERVED = frozenset(
-    {*IDENTITY.names, *DESCRIPTION.names, *BOOKKEEPING.names, *LABELS, "text", "messages", "language", CURATE}
+    {
+        *(*IDENTITY.names, *DESCRIPTION.names, *BOOKKEEPING.names, *LABELS),
+        *("text", "messages", "language", REJECTED, CURATE),
+    }
 )
 """Names an input's extra column cannot keep: such a column travels as ``input_<name>``."""
 
@@ -106,6 +115,99 @@ def texts(batch: Batch) -> list[str]:
     if kind(batch) == "text":
         return pieces
     return ["\n\n".join(pieces[a:b]) for a, b in itertools.pairwise(offsets)]
+
+
+class Utterances(NamedTuple):
+    """Every text of a batch that a model may be shown: turns, the calls in them, rejected replies."""
+
+    text: pa.StringArray  # [u], none null
+    offsets: npt.NDArray[np.int64]  # [n + 1]: record i owns utterances offsets[i]:offsets[i + 1]
+    part: npt.NDArray[np.uint8]  # [u] CONTENT, CALLS or REPLY
+    turn: npt.NDArray[np.int64]  # [u] place of its turn in messages, or in the rejected reply, from 0
+    role: pa.StringArray  # [u] of its turn; null in a document
+
+
+CONTENT, CALLS, REPLY = range(3)
+"""Parts of a record: a turn's content, the calls of tools in a turn, a turn of the rejected reply."""
+
+
+def utterances(batch: Batch) -> Utterances:
+    """Return every text of the batch: of each record its turns in order, its calls, its rejected reply.
+
+    Calls are told as ``name(arguments)``, one a line, arguments as JSON with sorted keys: without their ids, which
+    differ in records that are alike in all else. Where nothing stands beside the turns, this is :func:`turns`.
+    """
+    flat, offsets = turns(batch)
+    lengths = np.diff(offsets)
+    owner, place = np.repeat(np.arange(batch.num_rows), lengths), _places(offsets)
+    messages = kind(batch) == "messages"
+    roles = (
+        pc.struct_field(content(batch).flatten(), "role") if messages else pa.nulls(len(flat), pa.string())
+    )
+    found = [(flat, owner, np.full(len(flat), CONTENT, np.uint8), place, roles)]
+    names = batch.schema.names
+    if messages and MESSAGES_EXTRA in names and batch.column(MESSAGES_EXTRA).null_count < batch.num_rows:
+        found.append(_calls(batch.column(MESSAGES_EXTRA), roles, offsets))
+    if messages and REJECTED in names and batch.column(REJECTED).null_count < batch.num_rows:
+        replies, ends = turns(pa.record_batch({"messages": batch.column(REJECTED)}))
+        whose = np.repeat(np.arange(batch.num_rows), np.diff(ends))
+        part = np.full(len(replies), REPLY, np.uint8)
+        spoken = pc.struct_field(batch.column(REJECTED).flatten(), "role")
+        found.append((replies, whose, part, _places(ends), spoken))
+    if len(found) == 1:
+        return Utterances(flat, offsets, found[0][2], place, roles)
+    text, role = (pa.concat_arrays([one[column] for one in found]) for column in (0, 4))
+    owners, parts, places = (np.concatenate([one[column] for one in found]) for column in (1, 2, 3))
+    order = np.argsort(owners, kind="stable")
+    ends = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=batch.num_rows))])
+    return Utterances(text.take(order), ends, parts[order], places[order], role.take(order))
+
+
+def _places(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+
+
+def _calls(extra: pa.StringArray, roles: pa.StringArray, offsets: npt.NDArray[np.int64]) -> tuple[Any, ...]:
+    """Return the calls of a batch's turns, as :func:`utterances` puts them together."""
+    found = [
+        (told, row, turn)
+        for row, value in enumerate(extra.to_pylist())
+        if value is not None
+        for turn, keys in enumerate(orjson.loads(value))
+        if (told := told_calls(keys))
+    ]
+    whose, place = (np.array([one[k] for one in found], np.int64) for k in (1, 2))
+    spoken = roles.take(pa.array(offsets[:-1][whose] + place))
+    part = np.full(len(found), CALLS, np.uint8)
+    return pa.array([one[0] for one in found], pa.string()), whose, part, place, spoken
+
+
+def calls_of(keys: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the calls in a turn's further keys as {name, arguments}: OpenAI's ``tool_calls`` or ``function_call``.
+
+    Arguments are as they stand there: JSON text by OpenAI's specification, an object in many datasets.
+    """
+    if not keys:
+        return []
+    listed = keys.get("tool_calls") or [keys.get("function_call")]
+    listed = listed if isinstance(listed, list) else [listed]
+    called = [one.get("function", one) if isinstance(one, dict) else one for one in listed if one]
+    return [one if isinstance(one, dict) else {"name": None, "arguments": one} for one in called]
+
+
+def told_calls(keys: Mapping[str, Any] | None) -> str:
+    """Return the calls in a turn's further keys as text; see :func:`utterances`."""
+    lines = []
+    for call in calls_of(keys):
+        arguments = call.get("arguments")
+        if isinstance(arguments, str):
+            try:
+                arguments = orjson.loads(arguments)
+            except orjson.JSONDecodeError:
+                lines.append(f"{call.get('name')}({arguments})")
+                continue
+        lines.append(f"{call.get('name')}({orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS).decode()})")
+    return "\n".join(lines)
 
 
 def prompts_and_responses(batch: Batch) -> tuple[list[str], list[str]]:

@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from curate.errors import StageError
-from curate.record import FACTS, OWN_FACTS, Batch, content
+from curate.record import BESIDE, FACTS, OWN_FACTS, Batch, content
 
 Action: TypeAlias = Literal["keep", "drop", "edit", "quarantine", "flag"]
 # Where several decisions meet in one record, the first of these is the record's fate.
@@ -86,6 +86,9 @@ class Verdict:
     edited: pa.Array | None = None  # [n] content column after the edits, where any action is 'edit'
     also: tuple[Decision, ...] = ()  # further 'edit' and 'flag' decisions on records already decided above
     facts: pa.RecordBatch | None = None  # [n] what the stage found out, kept beside the record in records/
+    beside: Mapping[str, pa.Array] | None = (
+        None  # [n] columns of record.BESIDE after the edits, with `edited`
+    )
 
     @classmethod
     def of(
@@ -94,6 +97,7 @@ class Verdict:
         decisions: Iterable[Decision] = (),
         edited: pa.Array | None = None,
         facts: pa.RecordBatch | None = None,
+        beside: Mapping[str, pa.Array] | None = None,
     ) -> Verdict:
         """Build a verdict from the decisions that are not 'keep', in any order, any number per record.
 
@@ -131,7 +135,7 @@ class Verdict:
             columns["evidence"][row] = evidence_json(decision.evidence)
             columns["kept_id"][row] = decision.kept_id
         arrays = {k: pa.array(v, pa.float64() if k == "score" else pa.string()) for k, v in columns.items()}
-        return cls(**arrays, edited=edited, also=also, facts=facts)
+        return cls(**arrays, edited=edited, also=also, facts=facts, beside=beside)
 
     def check(self, stage: str, batch: Batch) -> None:
         """Raise StageError unless the verdict answers for the batch, with a reason for all not kept."""
@@ -179,6 +183,13 @@ class Verdict:
             raise StageError(f"stage {stage!r}: edited has {got} answers for {batch.num_rows} records")
         if pc.any(pc.and_(edit, pc.is_null(self.edited))).as_py():
             raise StageError(f"stage {stage!r}: an edit left no content; drop the record instead")
+        for name, column in (self.beside or {}).items():
+            known = name in BESIDE and name in batch.schema.names
+            if not known or column.type != batch.column(name).type or len(column) != batch.num_rows:
+                allowed = ", ".join(one for one in BESIDE if one in batch.schema.names) or "none here"
+                raise StageError(
+                    f"stage {stage!r}: beside {name!r} is no column of the batch like it; {allowed}"
+                )
 
     def _check_facts(self, stage: str, rows: int) -> None:
         if self.facts is None:

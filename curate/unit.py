@@ -283,6 +283,9 @@ def _with_edits(batch: Batch, verdict: Verdict, edit: pa.Array, decisions: pa.Ta
     mask = edit.to_numpy(zero_copy_only=False)
     places = np.where(mask, np.arange(n) + n, np.arange(n))
     both = pa.concat_arrays([record.content(batch), verdict.edited.cast(record.content(batch).type)])
+    for name, column in (verdict.beside or {}).items():
+        after = pa.concat_arrays([batch.column(name), column]).take(pa.array(places))
+        batch = record.with_column(batch, name, after)
     batch = record.with_content(batch, both.take(pa.array(places)))
 
     counts: dict[int, Counter[str]] = {}

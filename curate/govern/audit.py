@@ -24,11 +24,11 @@ import orjson
 
 from curate import record
 from curate.errors import IntegrityError, RecipeError
-from curate.io.scan import MESSAGES_EXTRA
 from curate.io.store import Store
 from curate.io.write import Shard, finished, write_text
 from curate.outcome import batches
 from curate.pipeline import Chain
+from curate.record import MESSAGES_EXTRA
 from curate.shards.trails import bundles
 from curate.stage import Engine
 

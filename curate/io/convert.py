@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from curate.io.cells import MISSING, Cells, json_text
 from curate.io.faults import Bad, Fault, kind_of
 from curate.io.formats import OPTIONAL, REQUIRED
-from curate.io.scan import MESSAGES_EXTRA, InputFile, SourcePlan
-from curate.record import MESSAGES, TURN, Batch
+from curate.io.scan import InputFile, SourcePlan
+from curate.record import MESSAGES, MESSAGES_EXTRA, TURN, Batch
 
 Turns: TypeAlias = list[tuple[str, str]]  # role, content
 

@@ -19,14 +19,13 @@ from curate.io.formats import TURN_KEYS, Format, Shape, settle, turn_columns
 from curate.io.layouts import Compression, Layout, layout_of, stem
 from curate.io.outline import VERSION, Probe, Segment, Survey, Task
 from curate.io.survey import probe, survey
-from curate.record import FACT, RESERVED, Kind, schema
+from curate.record import FACT, MESSAGES_EXTRA, RESERVED, Kind, schema
 from curate.source import Source
 from curate.stage import Engine
 
 UNIT_BYTES = 8 * 2**20  # the least decompressed bytes in a unit, unless the file ends
 MOST_UNITS = 1024  # of one plain file
 MOST_COMPRESSED_UNITS = 16  # of one compressed file: each unpacks all that lies before it
-MESSAGES_EXTRA = "messages_extra"
 
 
 @dataclass(frozen=True)
