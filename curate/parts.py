@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from curate import keys
 from curate.source import Part, Size
+
+Dimension: TypeAlias = Literal[
+    "source", "language", "license", "task", "topic", "personal data", "duplicates", "prompt length", "length"
+]
+"""What drift is told of (curate.govern.distributions)."""
 
 
 class KeyPlace(Part):
@@ -73,6 +78,22 @@ class Output(Part):
     )
 
 
+class DriftGate(Part):
+    """How far the kept records may be from those of an earlier release."""
+
+    against: str = Field(
+        min_length=1, description="folder of the earlier release, relative to the recipe, or its URL"
+    )
+    max_distance: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="total variation distance (of lengths Kolmogorov-Smirnov) that no dimension may exceed unless by "
+        "chance",
+    )
+    dimensions: tuple[Dimension, ...] = Field((), description="those that count (default: all)")
+
+
 class Gates(Part):
     """Limits that a release must meet; one that is missed makes the exit code 1."""
 
@@ -80,6 +101,7 @@ class Gates(Part):
         None, ge=0, le=1, description="share of a source that may be removed"
     )
     max_unanswered: int | None = Field(None, ge=0, description="unanswered questions in the datasheet")
+    drift: DriftGate | None = None
 
 
 class Tune(Part):

@@ -20,7 +20,8 @@ import orjson
 from pydantic import Field, field_validator
 
 from curate import keys, rules
-from curate.errors import RecipeError
+from curate.errors import IntegrityError, RecipeError
+from curate.io import manifest as manifests
 from curate.parts import About, Gates, Output, Suppress, Tune
 from curate.source import Part, Source, read_sources
 from curate.source import parse_size as parse_size  # known by this name to those who run recipes
@@ -129,7 +130,7 @@ class Recipe:
             "sources": [source.model_dump(mode="json", exclude_none=True) for source in self.sources],
             "stages": [stage.resolved() for stage in self.stages],
             "output": {**self.output.model_dump(mode="json"), **self._removed()},
-            "gates": self.gates.model_dump(mode="json", exclude_none=True),
+            "gates": {**self.gates.model_dump(mode="json", exclude_none=True), **self._drift()},
             "tune": self.tune.model_dump(mode="json"),
         }
 
@@ -141,6 +142,16 @@ class Recipe:
         """Return the key that the contents of removed/ are encrypted under. Raises RecipeError if it is not there."""
         place = self.output.encrypt_removed
         return None if place is None else place.read(self.folder, "output.encrypt_removed")
+
+    def _drift(self) -> dict[str, Any]:
+        """Return the gate on drift with what it needs of the release that it names, to be judged again."""
+        gate = self.gates.drift
+        if gate is None:
+            return {}
+        earlier = manifests.of_release(gate.against, self.folder)
+        release = {key: earlier[key] for key in ("name", "version", "root")}
+        before = {"against": release, "distributions": earlier.get("distributions") or []}
+        return {"drift": {**gate.model_dump(mode="json"), **before}}
 
     def sha256(self) -> str:
         """Return the SHA-256 of the resolved form as canonical JSON."""
@@ -163,6 +174,11 @@ def load(path: str | Path) -> Recipe:
             head.output.encrypt_removed.read(path.parent, "encrypt_removed")
         except RecipeError as error:
             problems += [file.at(("output", "encrypt_removed"), problem) for problem in error.problems]
+    if head and head.gates.drift:
+        try:
+            manifests.of_release(head.gates.drift.against, path.parent)
+        except (RecipeError, IntegrityError) as error:
+            problems.append(file.at(("gates", "drift", "against"), str(error)))
     if head and head.output.index and not any(hasattr(spec.stage_class(), "signatures") for spec in stages):
         advice = (
             "allowed: true with a stage exact or minhash, whose signatures it keeps; add one, or take it out"

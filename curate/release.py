@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ from curate.engine.memory import expected, machine
 from curate.errors import IntegrityError, RecipeError
 from curate.forecast import Plan, check_disk, forecast, spare
 from curate.govern import audit as audits
-from curate.govern import derived, difference, disclosures, documents, measures, overlap
+from curate.govern import derived, difference, disclosures, documents, drift, measures, overlap
 from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
 from curate.govern.datasheet import answers, charts
 from curate.govern.licensing import findings as licensing
+from curate.handoff import TRAIN, WINDOW, Records, opened, splits_of
 from curate.io.scan import SourcePlan, scan
 from curate.io.store import Store
 from curate.recipe import Recipe
@@ -61,6 +63,48 @@ class Release:
     def ledger(self) -> duckdb.DuckDBPyRelation:
         """Return the ledger as a DuckDB relation, to filter and aggregate."""
         return ledger.connect(self._here()).table("ledger")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the records to train on, in the order of the shards: see :meth:`records`."""
+        return iter(self.records())
+
+    def __len__(self) -> int:
+        """Return how many records there are to train on: those of the split train."""
+        return self.splits.get(TRAIN, 0)
+
+    def __bool__(self) -> bool:
+        """Be true: a release without records is one."""
+        return True
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Return the release's splits, and how many records each has."""
+        return splits_of(self.manifest)
+
+    def records(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        split: str | None = TRAIN,
+        shuffle: int | None = None,
+        epoch: int = 0,
+        window: int | None = WINDOW,
+        shard: tuple[int, int] = (0, 1),
+        even: bool = False,
+        verify: bool = False,
+    ) -> Records:
+        """Return the records of a split (None: of all) for a trainer: an iterable of dicts with ``len`` and ``state_dict``.
+
+        columns: to read, default all. shuffle: seed of the order, which epoch changes; None is the order of the shards.
+        window: row groups mixed together (None: all, each order as likely as any other; all are then in memory).
+        shard: rank and number of ranks, each of which gets its own records, with ``even`` all the same number, the
+        order's last few left out. verify: compute every shard's SHA-256 first. Raises RecipeError for an argument that
+        cannot be, IntegrityError, with the file's name, for a shard that is not as the manifest says.
+        """
+        how = {"shuffle": shuffle, "epoch": epoch, "window": window, "shard": shard, "even": even}
+        return opened(
+            self._here(), self.manifest, columns=columns, split=split, verify=verify, keep=self.copy, **how
+        )
 
     def _here(self) -> Path:
         return self.path if self.copy is None else self.copy.whole()
@@ -246,6 +290,9 @@ def _write(
         *disclosures.contradictions({"recipe": recipe.resolved(), **measured}),
     ]
     gates = alarms.gates(recipe.gates, outcome)
+    if told := measured.get("drift"):
+        found += drift.findings(told)
+        gates.append(drift.gate(told))
     index = None
     if output.index:
         index = shards.write_index(recipe.stages, outcome.chains, shared, staging, output.shard_size, engine)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from curate.govern import drift
 from curate.ledger import connect, query, scan_parquet
 
 _EXAMPLES = 10
@@ -37,6 +38,7 @@ class Difference:
     findings: list[dict[str, Any]]
     takedowns: list[dict[str, Any]]
     answers: list[dict[str, Any]]  # a person's, in the datasheet
+    drift: list[dict[str, Any]]  # dimensions in which the kept records are distributed otherwise
     measured: list[str]  # questions of the datasheet to which the run answers otherwise
 
 
@@ -78,6 +80,7 @@ def diff(a: Path, manifest_a: Mapping[str, Any], b: Path, manifest_b: Mapping[st
             told for told in manifest_b.get("takedowns", ()) if told not in manifest_a.get("takedowns", ())
         ],
         answers=_values(*(_said_by_a_person(sheet) for sheet in sheets)),
+        drift=[asdict(one) for one in drift.compare(*both) if one.distance],
         measured=_measured(*sheets),
     )
 

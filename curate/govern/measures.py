@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.govern import columns, statistics
+from curate.govern import columns, distributions, drift, statistics
 from curate.govern.disclosures import volume
 from curate.govern.licensing import measure as licensing
 
@@ -20,9 +20,13 @@ def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, A
 
     folder: holds the tables. recipe: in its resolved form, as the manifest has it. memory: bytes that the run may hold.
     """
-    return {
+    parts = {
         "statistics": statistics.measure(folder, memory),
         "licenses": licensing.measure(folder, recipe, memory),
         "schema": columns.measure(folder),
         "volume": volume.measure(folder, recipe, memory),
+        "distributions": distributions.measure(folder, memory),
     }
+    if gate := (recipe.get("gates") or {}).get("drift"):
+        parts["drift"] = drift.told(gate, parts)
+    return parts

@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 
 from curate.errors import IntegrityError, RecipeError
+from curate.io import files
+from curate.io.store import Store
 
 FORMAT = "curate-manifest/1"
 NAME = "manifest.json"
@@ -67,4 +69,24 @@ def load(out: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise IntegrityError(f"{path}: 'format' is not {FORMAT!r}; this version of curate cannot read it")
+    return manifest
+
+
+def of_release(named: str, beside: Path) -> dict[str, Any]:
+    """Read the manifest of a release that a recipe names: a folder relative to the recipe's, or a URL.
+
+    Raises RecipeError if there is none, IntegrityError if it is not one of ours or was changed.
+    """
+    store = Store.at(named if files.is_remote(named) else beside / named)
+    if not store.exists(NAME):
+        raise RecipeError(
+            f"found {named!r}, which is no release: there is no {NAME}; name the folder of a finished release"
+        )
+    with store.reading(NAME) as path:
+        manifest = load(path.parent)
+    if (found := root(manifest)) != manifest.get("root"):
+        raise IntegrityError(
+            f"{named}: {NAME} was changed after its run: its root is {manifest.get('root')}, its content hashes to "
+            f"{found}; restore it"
+        )
     return manifest

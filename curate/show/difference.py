@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from curate.govern.difference import Difference
+from curate.govern.drift import ALPHA, LIMIT
 from curate.show import rows
 
 _TABLES = {
@@ -36,6 +37,8 @@ def difference(d: Difference) -> Group:
         if found := getattr(d, name):
             numeric = isinstance(found[0].get("a"), int)
             parts.append(rows(title, found, _NUMBERS if numeric else ()))
+    if d.drift:
+        parts.append(_drift(d.drift))
     if d.measured:
         parts.append(Text("measured answers of the datasheet that differ: " + ", ".join(d.measured)))
     if d.takedowns:
@@ -53,3 +56,20 @@ def difference(d: Difference) -> Group:
     heads = [f"{key}: {r['name']} {r['version']}, root {r['root'][:16]}…" for key, r in d.releases.items()]
     heads += [d.relation] if d.relation else []
     return Group(Text("\n".join(heads)), *parts)
+
+
+def _drift(found: list[dict[str, Any]]) -> Group:
+    told = [
+        {
+            "dimension": one["dimension"],
+            "distance": f"{one['distance']:.3f}",
+            "p": f"{one['p']:.4f}",
+            "most changed": one["label"] if one["label"] is not None else "all others",
+            "share a": f"{one['share_a']:.2%}",
+            "share b": f"{one['share_b']:.2%}",
+            "verdict": "drifted" if one["drifted"] else "small" if one["p"] <= ALPHA else "as by chance",
+        }
+        for one in found
+    ]
+    title = f"Drift of the kept records (drifted: distance above {LIMIT}, p at most {ALPHA})"
+    return rows(title, told, ("distance", "p", "share a", "share b"))

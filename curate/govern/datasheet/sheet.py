@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.govern.datasheet import (
+    drift,
     duplicates,
     earlier,
     effects,
@@ -29,6 +30,7 @@ _SECTIONS = (
     sources.sources,
     duplicates.section,
     earlier.section,
+    drift.section,
     sources.licenses,
     languages.section,
     personal.edits,
