@@ -4,7 +4,7 @@
 
 Runs the stages conversation, quality and injection over DATA/instruct/*.jsonl.zst with their default options and
 prints, for every reason, how many records of each set it found and what became of them. With ``--reason``, prints that
-many of the records that it found instead, drawn by a hash of their ids: whether they deserved it is for a person to say.
+many of the records that it found instead, drawn by a hash of their ids: whether they deserve it is for a person to say.
 """
 
 from __future__ import annotations

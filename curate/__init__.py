@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from curate.custody import audit, datasheet, sign, takedown, verify
     from curate.demo.starter import init
+    from curate.exporting.export import export
     from curate.release import Release, diff, explain, load, plan, run
     from curate.schemas import schema
     from curate.tuning.experiment import tune
@@ -24,6 +25,7 @@ __all__ = [
     "datasheet",
     "diff",
     "explain",
+    "export",
     "init",
     "load",
     "plan",
@@ -42,6 +44,7 @@ _WHERE = {
     "datasheet": "curate.custody",
     "diff": "curate.release",
     "explain": "curate.release",
+    "export": "curate.exporting.export",
     "init": "curate.demo.starter",
     "load": "curate.release",
     "plan": "curate.release",

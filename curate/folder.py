@@ -208,6 +208,11 @@ class Folder:
         """Tell whether a file is here with the bytes that a manifest lists."""
         return is_whole(self.path / entry["path"], entry)
 
+    def bring(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Make files that are here, as a manifest lists them, readable under the folder's path."""
+        if self.copy is not None:
+            self.copy.fetch({entry["path"]: entry["bytes"] for entry in entries if self.is_whole(entry)})
+
     @contextmanager
     def working(self, fresh: bool, note: Note, clears: Sequence[str] = ALL) -> Iterator[Work]:
         """Hold OUT/work for one run alone; what it clears is gone when the run has finished."""

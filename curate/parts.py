@@ -101,6 +101,13 @@ class Gates(Part):
         None, ge=0, le=1, description="share of a source that may be removed"
     )
     max_unanswered: int | None = Field(None, ge=0, description="unanswered questions in the datasheet")
+    max_mixture_shift: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="how far a stage may move the shares of sources, license classes, languages or tasks (total "
+        "variation distance), where chance alone does not; also what a finding is raised from (default: 0.1)",
+    )
     drift: DriftGate | None = None
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from curate import scores
 from curate.careful import Care
 from curate.errors import StageError
 from curate.io.scan import SourcePlan, Unit
@@ -122,9 +123,11 @@ def execute(
     memory: int,
     batch_records: int,
     watch: Watch,
+    whole: bool = True,
 ) -> Outcome:
     """Run every segment over every unit; what is finished already is not done again.
 
+    whole: the plans are of all records, not of a sample, in which groups of records may be missing.
     Raises InputError where a file changed or broke since it was scanned, StageError where a stage is defect.
     """
     places = {spec.name: place for place, spec in enumerate(stages, start=1)}
@@ -176,7 +179,9 @@ def execute(
             watch.note(f"{reused:,} of {len(tasks):,} units were finished before, and are used as they are")
         if segment.sketches is not None and isinstance(barrier, Barrier):
             watch.begin(f"{barrier.name}: resolve", 0)
-            resolved, digest = _resolve(segment.sketches, barrier, chains, engine, work, memory, watch.note)
+            resolved, digest = _resolve(
+                segment.sketches, barrier, chains, engine, work, memory, watch.note, whole
+            )
             outcome.resolved[barrier.name] = resolved
             outcome.findings += getattr(resolved, "findings", ())
             outcome.summaries[barrier.name] = dict(getattr(resolved, "summary", {}))
@@ -224,6 +229,7 @@ def _build(spec: StageSpec) -> Stage | Barrier:
 
 def _carried(stage: Any, engine: Engine, work: Store) -> Any:
     """Return a stage whose own files, such as models, lie where workers on other machines read them."""
+    stage = stage.with_scores(work.child(scores.FOLDER)) if isinstance(stage, scores.Scored) else stage
     away = getattr(engine, "elsewhere", False) and hasattr(stage, "carried")
     return stage.carried(work.child("carried")) if away else stage
 
@@ -269,6 +275,7 @@ class AllSketches:
     parts: tuple[Part, ...]
     store: Store
     memory: int
+    whole: bool = True
 
 
 def _resolve(
@@ -279,6 +286,7 @@ def _resolve(
     work: Store,
     memory: int,
     note: Callable[[str], None],
+    whole: bool = True,
 ) -> tuple[Stage, str]:
     """Return the resolved stage and a digest of all it was resolved from; finished resolutions are reused."""
     digest = _hash(spec.resolved(), [chain.done[-1].key for chain in chains])
@@ -290,7 +298,7 @@ def _resolve(
         parts = tuple(
             Part(done.folder) for chain in chains if f"{SKETCH}.arrow" in (done := chain.done[-1]).files
         )
-        stage = barrier.resolve(AllSketches(parts, store, memory), engine)
+        stage = barrier.resolve(AllSketches(parts, store, memory, whole), engine)
         store.write(_STAGE, pickle.dumps(stage))
         store.write(REPORT, orjson.dumps({"files": listing(store)}))
     # Our own folder and class. Whoever may write there can run code here, as manifests/cluster/README.md says.

@@ -32,11 +32,17 @@ from curate.yamlread import Loc, shown
 STAGES = {  # ours; others come from the entry-point group or as package.module:Class
     "boilerplate": "curate.stages.boilerplate:Boilerplate",
     "conversation": "curate.stages.conversation:Conversation",
+    "decontaminate": "curate.stages.decontaminate:Decontaminate",
     "exact": "curate.stages.exact:Exact",
+    "injection": "curate.stages.injection:Injection",
     "language": "curate.stages.language:Language",
     "license": "curate.stages.license:License",
     "minhash": "curate.stages.minhash:MinHash",
+    "mix": "curate.stages.mix:Mix",
     "pii": "curate.stages.pii:Pii",
+    "profile": "curate.stages.profile:Profile",
+    "quality": "curate.stages.quality:Quality",
+    "score": "curate.stages.score:Score",
     "semantic": "curate.stages.semantic:Semantic",
 }
 ENTRY_POINTS = "curate.stages"
@@ -95,6 +101,7 @@ class StageSpec:
             **({"notes": notes} if (notes := self.options.notes()) else {}),
             **({} if (coverage := self.options.coverage()) is None else {"coverage": coverage}),
             **({} if fingerprint is None else {"fingerprint": fingerprint}),
+            **({"reads": reads} if (reads := self.options.reads()) else {}),
             "rules": {name: rules.load(name).sha256 for name in sorted(cls.rules)},
         }
 

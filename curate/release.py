@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate import clusters, inspect, ledger, merkle, pipeline, remote, shards
+from curate import clusters, inspect, ledger, merkle, pipeline, remote, scores, shards
 from curate import folder as out_folder
 from curate.copies import Copy, told
 from curate.copies import address as url_of
@@ -19,7 +19,16 @@ from curate.engine.memory import expected, machine
 from curate.errors import IntegrityError, RecipeError
 from curate.forecast import Plan, check_disk, forecast, spare
 from curate.govern import audit as audits
-from curate.govern import derived, difference, disclosures, documents, drift, measures, overlap
+from curate.govern import (
+    derived,
+    difference,
+    disclosures,
+    documents,
+    drift,
+    measures,
+    overlap,
+    representation,
+)
 from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
 from curate.govern.datasheet import answers, charts
@@ -93,7 +102,7 @@ class Release:
         even: bool = False,
         verify: bool = False,
     ) -> Records:
-        """Return the records of a split (None: of all) for a trainer: an iterable of dicts with ``len`` and ``state_dict``.
+        """Return the records of a split (None: of all) for a trainer: dicts, with ``len``, ``state_dict``, ``torch``.
 
         columns: to read, default all. shuffle: seed of the order, which epoch changes; None is the order of the shards.
         window: row groups mixed together (None: all, each order as likely as any other; all are then in memory).
@@ -160,6 +169,9 @@ def run(
                 watch.note(_scanty(budget))
             left = spare(budget, mapper.workers) if isinstance(mapper, LocalEngine) else mapper.memory()
             with home.working(fresh, watch.note) as work:
+                known = work.store.child(scores.FOLDER)
+                if not fresh:
+                    scores.lay(checked.stages, home.earlier(), home.path, home.is_whole, home.bring, known)
                 outcome = pipeline.execute(
                     checked.stages,
                     plans,
@@ -181,6 +193,8 @@ def run(
                     started,
                     work.store.child("release"),
                 )
+                for note in scores.reused(checked.stages, manifest, work.path / "release", known):
+                    watch.note(note)
                 earlier = home.earlier()
                 manifest = answers.enter(manifest, given, earlier)
                 manifest = out_folder.with_tune(
@@ -287,9 +301,11 @@ def _write(
         *overlap.relabelled(outcome, staging, memory),
         *licensing.findings(measured["licenses"]),
         *alarms.findings(outcome, written.duplicate_ids),
+        *alarms.shifts(recipe.gates, measured["mixture"]),
+        *representation.findings(measured),
         *disclosures.contradictions({"recipe": recipe.resolved(), **measured}),
     ]
-    gates = alarms.gates(recipe.gates, outcome)
+    gates = alarms.gates(recipe.gates, outcome, measured["mixture"])
     if told := measured.get("drift"):
         found += drift.findings(told)
         gates.append(drift.gate(told))

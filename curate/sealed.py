@@ -23,14 +23,23 @@ SEALED = "sealed"
 _SCHEMA = b"curate.sealed"  # key of the file's metadata that holds the schema of what was sealed
 _OPEN = ("id", "source", "license")
 _SECRET = ("sha256_in", "raw")  # of the column curate: a hash of a short text can be guessed
+_FACTS, _HASHES = "facts", "_of"  # … and so are the facts that end so (curate.scores)
 
 
 def schema(whole: pa.Schema) -> pa.Schema:
     """Return the schema that a table of removed records has once it is sealed."""
-    decided = pa.struct([field for field in whole.field(record.CURATE).type if field.name not in _SECRET])
+    decided = pa.struct(
+        [_shown(field) for field in whole.field(record.CURATE).type if field.name not in _SECRET]
+    )
     fields = [whole.field(name) for name in _OPEN]
     fields += [pa.field(record.CURATE, decided), pa.field(SEALED, pa.binary(), nullable=False)]
     return pa.schema(fields, {_SCHEMA: base64.b64encode(whole.serialize().to_pybytes())})
+
+
+def _shown(field: pa.Field) -> pa.Field:
+    if field.name != _FACTS:
+        return field
+    return pa.field(_FACTS, pa.struct([fact for fact in field.type if not fact.name.endswith(_HASHES)]))
 
 
 def is_sealed(found: pa.Schema) -> bool:
@@ -47,11 +56,18 @@ def seal(table: pa.Table, key: bytes) -> pa.Table:
     wanted = schema(table.schema)
     decided = table.column(record.CURATE).combine_chunks()
     shown = wanted.field(record.CURATE).type
-    struct = pa.StructArray.from_arrays(
-        [pc.struct_field(decided, field.name) for field in shown], fields=list(shown)
-    )
+    struct = _only(decided, shown)
     columns = [table.column(name) for name in _OPEN]
     return pa.table([*columns, struct, pa.array(boxes, pa.binary())], schema=wanted)
+
+
+def _only(column: pa.StructArray, kind: pa.StructType) -> pa.StructArray:
+    """Return a struct's fields that a type has, and of the facts in it those that it has."""
+    found = []
+    for field in kind:
+        values = pc.struct_field(column, field.name)
+        found.append(_only(values, field.type) if field.name == _FACTS else values)
+    return pa.StructArray.from_arrays(found, fields=list(kind))
 
 
 def _message(batch: pa.RecordBatch, at: int) -> bytes:

@@ -42,9 +42,12 @@ class Fields(Part):
     messages: str | None = Field(None, description="format openai: list of {role, content}")
     conversations: str | None = Field(None, description="format sharegpt: list of {from, value}")
     instruction: str | None = Field(None, description="format alpaca: the instruction")
-    input: str | None = Field(None, description="format alpaca: the optional input")
+    input: str | None = Field(None, description="formats alpaca and preference: the optional input")
     output: str | None = Field(None, description="format alpaca: the response")
-    system: str | None = Field(None, description="formats alpaca and sharegpt: a system prompt")
+    prompt: str | None = Field(None, description="format preference: what both replies answer, text or turns")
+    chosen: str | None = Field(None, description="format preference: the better reply, text or turns")
+    rejected: str | None = Field(None, description="format preference: the other reply, text or turns")
+    system: str | None = Field(None, description="formats alpaca, sharegpt and preference: a system prompt")
     id: str | None = Field(None, description="unique name within the source (default: id, else file and row)")
     license: str | None = Field(None, description="the record's own license")
     url: str | None = Field(None, description="where the record was published")
@@ -57,7 +60,7 @@ class Source(Part):
 
     name: str = Field(pattern=NAME, description="prefix of every record's id")
     files: tuple[str, ...] = Field(min_length=1, description="paths, globs or URLs, relative to the recipe")
-    format: Literal["text", "alpaca", "openai", "sharegpt", "auto"] = Field(
+    format: Literal["text", "alpaca", "openai", "sharegpt", "preference", "auto"] = Field(
         "auto", description="what a record looks like; auto tells it by the columns"
     )
     fields: Fields = Field(Fields(), description="which column of the input holds what")

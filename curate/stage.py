@@ -58,6 +58,10 @@ class StageOptions(BaseModel):
         """
         return None
 
+    def reads(self) -> list[dict[str, Any]]:
+        """Return the files beside the sources that the answers depend on, for the manifest: {path, sha256, …}."""
+        return []
+
     def notes(self) -> list[str]:
         """Return sentences that a reader of the datasheet must know to take the stage for what it is."""
         return []

@@ -285,7 +285,8 @@ def _with_edits(batch: Batch, verdict: Verdict, edit: pa.Array, decisions: pa.Ta
     both = pa.concat_arrays([record.content(batch), verdict.edited.cast(record.content(batch).type)])
     for name, column in (verdict.beside or {}).items():
         after = pa.concat_arrays([batch.column(name), column]).take(pa.array(places))
-        batch = record.with_column(batch, name, after)
+        at = batch.schema.get_field_index(name)
+        batch = batch.set_column(at, batch.schema.field(at), after)  # the field says that it is JSON text
     batch = record.with_content(batch, both.take(pa.array(places)))
 
     counts: dict[int, Counter[str]] = {}
@@ -304,8 +305,9 @@ def _with_edits(batch: Batch, verdict: Verdict, edit: pa.Array, decisions: pa.Ta
 
 
 def _edit_count(evidence: str | None) -> int:
-    spans = orjson.loads(evidence).get("spans") if evidence else None
-    return len(spans) if isinstance(spans, list) and spans else 1
+    found = orjson.loads(evidence) if evidence else {}
+    places = [found[name] for name in ("spans", "beside") if isinstance(found.get(name), list)]
+    return sum(map(len, places)) or 1
 
 
 def _merged(old: list[dict[str, Any]] | None, new: Counter[str]) -> list[dict[str, Any]]:

@@ -18,6 +18,8 @@ from curate.copies import Copy, address, told
 from curate.errors import IntegrityError, RecipeError
 from curate.io.cells import is_json_text
 from curate.io.manifest import load
+from curate.record import MESSAGES_EXTRA, REJECTED
+from curate.stages import _beside
 from curate.stages.operators import tokens
 
 
@@ -122,6 +124,25 @@ def _restore(row: dict[str, Any], key: bytes) -> int:
         if turn["content"]:
             turn["content"], opened, _ = tokens.unseal(key, turn["content"])
             restored += opened
+    return restored + _restore_beside(row, key)
+
+
+def _restore_beside(row: dict[str, Any], key: bytes) -> int:
+    """Restore the values beside a conversation's turns in place; return how many."""
+    restored = 0
+
+    def opened(_: str, text: str) -> str:
+        nonlocal restored
+        found, count, _closed = tokens.unseal(key, text)
+        restored += count
+        return found
+
+    if row.get(MESSAGES_EXTRA):
+        spoken = _beside.roles(row.get("messages"))
+        row[MESSAGES_EXTRA] = _beside.walk(row[MESSAGES_EXTRA], spoken, lambda part, turn: opened)
+    for turn in row.get(REJECTED) or () if isinstance(row.get(REJECTED), list) else ():
+        if turn["content"]:
+            turn["content"] = opened("", turn["content"])
     return restored
 
 

@@ -22,6 +22,7 @@ RUN = (
     "scan",
     "carried",
     "marks",
+    "scores",
     "shards",
     "release",
     "replaced",

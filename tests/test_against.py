@@ -78,7 +78,7 @@ def kept(release: Release) -> list[str]:
 def edited(rng: random.Random, text: str, edits: int) -> str:
     words = text.split()
     for place in rng.sample(range(len(words)), edits):
-        words[place] = f"w{rng.randrange(1000)}"
+        words[place] = f"w{rng.randrange(1000)}".translate(str.maketrans("0123456789", "abcdefghij"))
     return " ".join(words)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import re
 import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
@@ -37,7 +38,7 @@ def changed(text: str, *places: int) -> str:
     """Return the text with the words at these places replaced."""
     words = text.split()
     for place in places:
-        words[place] = f"changed{place}"
+        words[place] = "changed" + str(place).translate(str.maketrans("0123456789", "abcdefghij"))
     return " ".join(words)
 
 
@@ -205,6 +206,42 @@ THAI = "วันนี้อากาศดีมากเราไปเดิ
 def test_near_duplicates_are_found_in_scripts_without_spaces(text: str, edited: str, other: str) -> None:
     gone = dropped(near(), [{"text": text}, {"text": edited}, {"text": other}])
     assert gone in ({0}, {1})
+
+
+def test_long_conversations_that_differ_in_one_number_survive_unless_numbers_do_not_count() -> None:
+    called = f"{LONG} Calculator(3*4) {LONG}"
+    records = [
+        chat(LONG, called),
+        chat(LONG, called.replace("3*4", "3*5")),
+        chat(f"{LONG} type 1", called),
+        chat(f"{LONG} type 2", called),
+        chat(LONG, called.replace("window", "windows", 1)),
+        chat(LONG, called.replace("3*4", "4 * 3")),
+    ]
+    assert dropped(near(), records) == {0, 4}  # for the longest of the same numbers
+    assert len(dropped(near(numbers=False), records)) == 5
+    assert len(dropped(near(on="response"), [records[2], records[3]])) == 1
+    documents = [{"text": one["messages"][1]["content"]} for one in records[:2]]
+    assert len(dropped(near(), documents)) == 1
+
+
+@pytest.mark.parametrize("on", ["both", "prompt", "response", "whole"])
+def test_number_keys_are_equal_where_the_sets_of_numbers_are(on: parts.On) -> None:
+    chance = random.Random(3)
+    pieces = ["1", "23", "7", "a", " ", "é", "0", "x" * 9, "-", "12345678", "/", ":", "\u0663"]
+    talks = [["".join(chance.choices(pieces, k=chance.randrange(9))) for _ in range(2)] for _ in range(800)]
+    found = parts.Shingling(5, on, numbers=True).number_keys(sketches.batch([chat(*talk) for talk in talks]))
+    twins = []
+    for talk in talks:
+        sides = [frozenset(re.findall("[0-9]+", one)) for one in talk]
+        chosen = {
+            "both": tuple(sides),
+            "prompt": sides[0],
+            "response": sides[1],
+            "whole": sides[0] | sides[1],
+        }
+        twins.append(chosen[on])
+    assert len(set(zip(found.tolist(), twins, strict=True))) == len(set(twins)) == len(set(found.tolist()))
 
 
 def test_thousands_of_one_templates_answers_survive() -> None:

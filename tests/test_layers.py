@@ -16,10 +16,11 @@ source
 parts
 recipe io ledger
 lock copies
+scores
 stages engine
 outcome careful unit pipeline
 clusters merkle sealed shards forecast context unseal
-inspect
+inspect handoff
 govern
 work
 folder
@@ -27,6 +28,7 @@ remote
 release schemas
 custody
 tuning
+exporting
 show demo
 cli
 __main__

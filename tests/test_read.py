@@ -103,11 +103,49 @@ BAD_CONVERSATIONS: list[tuple[str, dict[str, Any], str, str]] = [
         "read/wrong-type",
         "'output' is a list; expected a string",
     ),
+    ("preference", {"prompt": "a", "chosen": "b"}, "read/missing-field", "'rejected' is missing"),
+    ("preference", {"prompt": "a", "chosen": None, "rejected": "c"}, "read/null-text", "'chosen' is null"),
+    ("preference", {"chosen": "b", "rejected": "c"}, "read/missing-field", "'prompt' is missing, and"),
+    (
+        "preference",
+        {"prompt": 3, "chosen": "b", "rejected": "c"},
+        "read/wrong-type",
+        "'prompt' is a number; expected a string or a list of turns",
+    ),
+    (
+        "preference",
+        {"prompt": "a", "chosen": "b", "rejected": [{"role": "assistant"}]},
+        "read/missing-field",
+        "'rejected[1].content' is missing",
+    ),
+    (
+        "preference",
+        {"chosen": GOOD_TURNS, "rejected": [{"role": "user", "content": "other"}]},
+        "read/no-common-prompt",
+        "'chosen' and 'rejected' differ in turn 1, which is not a reply",
+    ),
+    (
+        "preference",
+        {"prompt": "a", "chosen": GOOD_TURNS, "rejected": "c"},
+        "read/no-common-prompt",
+        "'rejected' is no whole conversation, and the other reply is one",
+    ),
+    (
+        "preference",
+        {
+            "prompt": "something else",
+            "chosen": [*GOOD_TURNS, {"role": "assistant", "content": "b"}],
+            "rejected": [*GOOD_TURNS, {"role": "assistant", "content": "c"}],
+        },
+        "read/no-common-prompt",
+        "'prompt' is not among the turns",
+    ),
 ]
 GOOD: dict[str, dict[str, Any]] = {
     "openai": {"messages": GOOD_TURNS},
     "sharegpt": {"conversations": [{"from": "human", "value": "a"}], "system": "b"},
     "alpaca": {"instruction": "a", "output": "b", "input": "c"},
+    "preference": {"prompt": "a", "chosen": "b", "rejected": "c"},
 }
 
 

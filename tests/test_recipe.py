@@ -80,7 +80,8 @@ MISTAKES = [
         "  - exact",
         "  - exakt",
         "curate.yaml:9: stages[0]: unknown stage 'exakt'; did you mean 'exact'? allowed: boilerplate, conversation, "
-        "exact, language, license, minhash, pii, semantic; write one of these, or package.module:Class",
+        "decontaminate, exact, injection, language, license, minhash, mix, pii, profile, quality, score, semantic; "
+        "write one of these, or package.module:Class",
     ),
     (
         "  - exact",
@@ -97,8 +98,8 @@ MISTAKES = [
     (
         "  - exact",
         "  - exact: 3",
-        "curate.yaml:9: stages[0].exact: found 3; allowed: keys with values (against, prefer, max_cluster); write it "
-        "like {key: value}",
+        "curate.yaml:9: stages[0].exact: found 3; allowed: keys with values (against, conflicts, prefer, max_cluster); "
+        "write it like {key: value}",
     ),
     (
         "  - exact",
@@ -175,13 +176,14 @@ MISTAKES = [
         "license: CC-BY-SA-4.0",
         "format: alpacca",
         "curate.yaml:7: sources[0].format: found 'alpacca'; did you mean 'alpaca'? allowed: 'text', 'alpaca', "
-        "'openai', 'sharegpt' or 'auto'; correct it",
+        "'openai', 'sharegpt', 'preference' or 'auto'; correct it",
     ),
     (
         "license: CC-BY-SA-4.0",
         "fields: {outptu: a}",
         "curate.yaml:7: sources[0].fields.outptu: unknown key; did you mean 'output'? allowed: text, messages, "
-        "conversations, instruction, input, output, system, id, license, url, author, created; write one of these",
+        "conversations, instruction, input, output, prompt, chosen, rejected, system, id, license, url, author, "
+        "created; write one of these",
     ),
     (
         "license: CC-BY-SA-4.0",

@@ -46,6 +46,17 @@ FORMATS: list[tuple[dict[str, Any], str, dict[str, str]]] = [
     ),
     ({"conversations": [{"role": "user", "content": "a"}]}, "openai", {"messages": "conversations"}),
     ({"messages": [{"from": "human", "value": "a"}]}, "sharegpt", {"conversations": "messages"}),
+    (
+        {"prompt": "a", "chosen": "b", "rejected": "c", "messages": [{"role": "user", "content": "a"}]},
+        "preference",
+        {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"},
+    ),
+    (
+        {"instruction": "a", "input": "i", "chosen": "b", "rejected": "c"},
+        "preference",
+        {"prompt": "instruction", "input": "input", "chosen": "chosen", "rejected": "rejected"},
+    ),
+    ({"text": "a", "chosen": True, "rejected": False}, "text", {"text": "text"}),
 ]
 
 
@@ -67,7 +78,10 @@ def test_a_content_role_in_the_recipe_decides_the_format(tmp_path: Path) -> None
     assert (plan.format, plan.fields) == ("alpaca", {"instruction": "q", "output": "a"})
 
 
-NEEDS = "openai needs messages, sharegpt conversations, alpaca instruction and output, text text or content"
+NEEDS = (
+    "openai needs messages, sharegpt conversations, alpaca instruction and output, text text or content, "
+    "preference chosen and rejected"
+)
 UNDECIDED: list[tuple[dict[str, bytes], dict[str, Any], str]] = [
     (
         {"x.jsonl": jsonl({"words": "a", "id": 1})},

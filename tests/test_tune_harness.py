@@ -21,6 +21,8 @@ from reference import measures as slow
 from tunes import bench, corpus, stack, tokenizer
 
 from curate.errors import MissingExtra, RecipeError
+from curate.stages import _harness
+from curate.stages.decontaminate import Decontaminate
 from curate.tuning import harness
 from curate.tuning.measure import measure, weights
 from curate.tuning.measure.lm import Asked
@@ -57,7 +59,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     import datasets.config
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
-    harness._loaded.cache_clear()
+    _harness.loaded.cache_clear()
 
 
 def _write(folder: Path, name: str, yaml: str, rows: list[dict[str, Any]]) -> Path:
@@ -178,3 +180,19 @@ def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"curate\[lm-eval\]"):
         harness.count([path], tokenizer())
+
+
+def test_decontamination_looks_for_what_a_task_asks(tmp_path: Path) -> None:
+    picks, rows = _picks(tmp_path)
+    chosen = {"tasks": [picks.name]}
+    options = Decontaminate.Options.model_validate(chosen, context={"folder": tmp_path})
+    items = options.evals().items
+    assert [item.line for item in items] == list(range(1, 8))
+    for item, row in zip(items, rows, strict=True):
+        both = "\n\n".join([row["question"], *row["choices"]])
+        assert item.questions == (row["question"], both)
+        assert item.answers == (row["choices"][row["gold"]],)
+    assert [(file["path"], file["items"]) for file in options.reads()] == [("picks.yaml", 7)]
+    (tmp_path / "picks.yaml").write_text("task: [")
+    with pytest.raises(RecipeError, match="cannot be used as a task of lm-evaluation-harness"):
+        options.fingerprint()

@@ -7,7 +7,7 @@ import sys
 import typer
 
 # isort: off  (each adds its commands to the app, and help lists them in this order)
-from curate.cli import effects, govern, look, make  # noqa: F401
+from curate.cli import effects, govern, handoff, look, make  # noqa: F401
 from curate.cli.app import app
 
 __all__ = ["app", "entry", "main"]

@@ -160,7 +160,7 @@ def _pass(recipe: Recipe, sample: Sample, write: Write, folder: Path) -> Pass:
     with LocalEngine(1) as engine, meter:
         outcome = pipeline.execute(
             recipe.stages, sample.plans, engine, Store.at(work),
-            memory=MEMORY, batch_records=BATCH_RECORDS, watch=watch,
+            memory=MEMORY, batch_records=BATCH_RECORDS, watch=watch, whole=False,
         )  # fmt: skip
         found.tallies = outcome.tallies
         watch.begin("write", 0)

@@ -28,7 +28,7 @@ from curate.io.store import Store
 from curate.io.write import Shard, finished, write_text
 from curate.outcome import batches
 from curate.pipeline import Chain
-from curate.record import MESSAGES_EXTRA
+from curate.record import BESIDE
 from curate.shards.trails import bundles
 from curate.stage import Engine
 
@@ -106,7 +106,7 @@ def _line(batch: record.Batch, at: int) -> dict[str, Any]:
     values = {
         name: one.column(name)[0].as_py() for name in ("id", "_path", "_row", record.kind(batch), _EDITS)
     }
-    beside = {MESSAGES_EXTRA} & set(batch.schema.names)  # tool calls and the like, which no stage scrubs
+    beside = [name for name in BESIDE if name in batch.schema.names]  # calls of tools, the reply that lost
     return {
         "id": values["id"],
         "read_from": record.locator(values["_path"], values["_row"]),

@@ -102,6 +102,19 @@ def shards(manifest: Mapping[str, Any], part: str) -> list[Mapping[str, Any]]:
     return [entry for entry in manifest["outputs"] if entry["path"].startswith(f"{part}/part-")]
 
 
+def splits(manifest: Mapping[str, Any], part: str) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the shards of one part of the release by split, in the release's order; without splits, ``train``."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in shards(manifest, part):
+        found.setdefault(entry.get("split", "train"), []).append(entry)
+    return found
+
+
+def has_splits(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether a stage stated splits."""
+    return any("split" in entry for entry in shards(manifest, "data"))
+
+
 def kept_by_source(manifest: Mapping[str, Any]) -> dict[str, int]:
     """Return the kept records per source, most first."""
     last = manifest["stages"][-1]["sources"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from curate.parts import Gates
 from curate.pipeline import Outcome
+from curate.stages._groups import STATED_BY
 from curate.unit import READ
 
 LOUD_LOSS = 0.5  # one stage that removes more than this share of a source is always reported …
@@ -54,7 +55,50 @@ def findings(outcome: Outcome, duplicate_ids: Mapping[str, int]) -> list[dict[st
     return found
 
 
-def gates(limits: Gates, outcome: Outcome) -> list[dict[str, Any]]:
+LOUD_SHIFT = 0.1  # total variation distance; a gate's limit takes its place
+
+
+def _unasked(mixture: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the shifts that are more than chance, and not what the stage is for.
+
+    What the stage mix moves is what it was asked for, and so is the language that a stage language allows, or the
+    license class that a stage license does.
+    """
+    return [
+        one
+        for one in mixture["shifts"]
+        if one["shift"] > one["by_chance"]
+        and one["stage"] != "mix"
+        and STATED_BY.get(one["dimension"]) != one["stage"]
+    ]
+
+
+def shifts(limits: Gates, mixture: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a finding for each stage and dimension whose mixture moved by more than the limit, and than chance.
+
+    mixture: the manifest's part of that name (:mod:`curate.govern.mixture`).
+    """
+    limit = LOUD_SHIFT if limits.max_mixture_shift is None else limits.max_mixture_shift
+    found = []
+    for one in _unasked(mixture):
+        if one["shift"] > limit:
+            share = (one["before"] / one["seen"], one["after"] / one["kept"])
+            found.append(
+                {
+                    "reason": f"{one['stage']}/mixture-shift",
+                    "severity": "warning",
+                    "message": f"{one['stage']} moved the mixture by {one['dimension']} by {one['shift']:.3f} (limit "
+                    f"{limit:g}; as many records removed at random: at most {one['by_chance']:.3f}): "
+                    f"{one['group']} {'lost' if share[1] < share[0] else 'won'} most, from {one['before']:,} of "
+                    f"{one['seen']:,} records ({share[0]:.1%}) to {one['after']:,} of {one['kept']:,} ({share[1]:.1%})",
+                    "count": one["seen"] - one["kept"],
+                    "examples": [],
+                }
+            )
+    return found
+
+
+def gates(limits: Gates, outcome: Outcome, mixture: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the recipe's gates on counts: the limit, the worst value, whether it passed.
 
     The gate on unanswered questions is judged with the datasheet's answers (curate.govern.datasheet.answers).
@@ -77,6 +121,18 @@ def gates(limits: Gates, outcome: Outcome) -> list[dict[str, Any]]:
                 "value": round(losses[worst], 6),
                 "where": f"source {worst}",
                 "passed": losses[worst] <= limits.max_source_loss,
+            }
+        )
+    if limits.max_mixture_shift is not None:
+        moved = max(_unasked(mixture), key=lambda one: one["shift"], default=None)
+        value = 0.0 if moved is None else moved["shift"]
+        judged.append(
+            {
+                "gate": "max_mixture_shift",
+                "limit": limits.max_mixture_shift,
+                "value": value,
+                "where": "no stage" if moved is None else f"stage {moved['stage']}, by {moved['dimension']}",
+                "passed": value <= limits.max_mixture_shift,
             }
         )
     return judged

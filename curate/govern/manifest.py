@@ -121,6 +121,7 @@ def output(shard: Shard, folder: Path) -> dict[str, Any]:
         "bytes": shard.bytes,
         "sha256": shard.sha256,
         "records": shard.records,
+        **({} if shard.split is None else {"split": shard.split}),
     }
 
 

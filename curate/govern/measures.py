@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.govern import columns, distributions, drift, statistics
+from curate.govern import columns, contamination, distributions, drift, mixture, profile, statistics
 from curate.govern.disclosures import volume
 from curate.govern.licensing import measure as licensing
 
@@ -25,8 +25,12 @@ def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, A
         "licenses": licensing.measure(folder, recipe, memory),
         "schema": columns.measure(folder),
         "volume": volume.measure(folder, recipe, memory),
+        "mixture": mixture.measure(folder, recipe, memory),
         "distributions": distributions.measure(folder, memory),
+        **profile.measure(folder, recipe, memory),
     }
+    if evals := contamination.measure(folder, recipe):
+        parts["contamination"] = evals
     if gate := (recipe.get("gates") or {}).get("drift"):
         parts["drift"] = drift.told(gate, parts)
     return parts

@@ -20,6 +20,9 @@ import pyarrow.compute as pc
 JSON_TEXT = {b"curate.json": b"1"}
 FROM = b"curate.column"  # metadata of a field whose column was renamed: the name in the input
 
+FUNCTION_CALL = "function_call"
+"""Speaker of a sharegpt turn that calls tools, as LLaMA-Factory has it: JSON {name, arguments}, or a list."""
+
 MOST_COLUMNS = 2000  # more keys than this are data, not columns
 _MOST_TURN_KEYS = 64
 _MOST_SHAPES = 10_000
@@ -87,7 +90,7 @@ class Observer:
             if not isinstance(value, int | float) or isinstance(value, bool):
                 self.atoms.setdefault(name, set()).add(_ATOMS[type(value)])
         names = tuple(
-            k for k, v in record.items() if type(v) in _LOOK or (k in self.turns and type(v) is str)
+            k for k, v in record.items() if type(v) in _LOOK or (k in self.turns and type(v) in (str, dict))
         )
         if len(self._shapes) < _MOST_SHAPES:
             self._shapes[shape] = names
@@ -102,6 +105,8 @@ class Observer:
             self.look_at_turns(name, value)
         elif type(value) is str:
             self.look_at_text(name, value)
+        elif type(value) is dict:  # one turn, as the replies of a pair may be
+            self.look_at_turns(name, [value])
         else:
             atoms.add(_atom(exact()[name] if _overflowed(value) else value))
 
@@ -118,8 +123,11 @@ class Observer:
         """Remember which keys a list's objects have."""
         known = self.keys.setdefault(name, set())
         for item in value:
-            if type(item) is dict and not item.keys() <= known and len(known) < _MOST_TURN_KEYS:
-                known.update(key for key, inner in item.items() if inner is not None)
+            if type(item) is dict and len(known) < _MOST_TURN_KEYS:
+                if not item.keys() <= known:
+                    known.update(key for key, inner in item.items() if inner is not None)
+                if item.get("from") == FUNCTION_CALL:
+                    known.add("tool_calls")  # which reading makes of it
 
     def columns(self) -> dict[str, Column]:
         """Return what was seen."""

@@ -6,31 +6,33 @@ import datetime
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.io.cells import MISSING, Cells, json_text
-from curate.io.faults import Bad, Fault, kind_of
+from curate.io.cells import MISSING, Cells
+from curate.io.faults import Bad, Fault
 from curate.io.formats import OPTIONAL, REQUIRED
+from curate.io.pairs import read_pair
 from curate.io.scan import InputFile, SourcePlan
-from curate.record import MESSAGES, MESSAGES_EXTRA, TURN, Batch
+from curate.io.turns import (
+    KEYS,
+    REJECTED_EXTRA,
+    SHAREGPT_ROLES,
+    Conversation,
+    Turns,
+    beside,
+    optional,
+    parsed,
+    read_turns,
+    text,
+)
+from curate.record import MESSAGES, MESSAGES_EXTRA, REJECTED, TURN, Batch
 
-Turns: TypeAlias = list[tuple[str, str]]  # role, content
-
-SHAREGPT_ROLES = {
-    **dict.fromkeys(("human", "user"), "user"),
-    **dict.fromkeys(("gpt", "assistant", "chatgpt", "bing", "bard"), "assistant"),
-    **dict.fromkeys(("tool", "function"), "tool"),
-    "system": "system",
-}
-"""Roles of sharegpt turns; any other passes as it is, for the conversation stage to judge."""
-
-_KEYS = {"openai": ("role", "content"), "sharegpt": ("from", "value")}
-_CALLS = ("tool_calls", "function_call")  # a turn that has one may do without content
+_BESIDE = {MESSAGES_EXTRA: "extra", REJECTED: "rejected", REJECTED_EXTRA: "rejected_extra"}
 
 
 class Chunk(NamedTuple):
@@ -46,7 +48,7 @@ class Content(NamedTuple):
 
     column: pa.Array
     digests: list[str]  # SHA-256 in hex of record.canonical
-    extra: list[str | None] | None  # JSON text: keys of turns beyond role and content
+    beside: dict[str, pa.Array]  # column → what stands beside the turns
     bad: dict[int, tuple[str, str]]  # position → reason, detail
 
 
@@ -70,12 +72,11 @@ def convert(
         "source": pa.repeat(pa.scalar(plan.source.name), n),
         ("text" if plan.format == "text" else "messages"): content.column,
         **{name: pa.array(values, pa.string()) for name, values in described.items()},
+        **content.beside,
         "_path": pa.repeat(pa.scalar(file.path), n),
         "_row": pa.array(rows, pa.int64()),
         "_sha256": pa.array(content.digests, pa.string()),
     }
-    if content.extra is not None:
-        columns[MESSAGES_EXTRA] = pa.array(content.extra, pa.string())
     arrays = [columns[f.name] if f.name in columns else cells.array(f) for f in plan.schema]
     batch = pa.RecordBatch.from_arrays(arrays, schema=plan.schema)
     return Chunk(batch, tuple(faults), n + len(faults))
@@ -124,7 +125,7 @@ def _texts(plan: SourcePlan, cells: Cells) -> Content:
         values = cells.values(name)
         for i, value in enumerate(values):
             try:
-                _string(value, name)
+                text(value, name)
             except Bad as fault:
                 bad[i] = fault.reason, fault.detail
         column = pa.array([None if i in bad else value for i, value in enumerate(values)], pa.string())
@@ -135,7 +136,7 @@ def _texts(plan: SourcePlan, cells: Cells) -> Content:
             bad |= {i: _too_large(cells.limit) for i, length in lengths if (length or 0) > cells.limit}
     if bad:
         column = column.take(pa.array([i for i in range(len(column)) if i not in bad], pa.int64()))
-    return Content(column, text_sha256(column), None, bad)
+    return Content(column, text_sha256(column), {}, bad)
 
 
 def text_sha256(column: pa.StringArray) -> list[str]:
@@ -152,115 +153,75 @@ def _too_large(limit: int) -> tuple[str, str]:
     return "read/too-large", f"more than {limit} bytes"
 
 
-def _string(value: Any, name: str) -> str:
-    if type(value) is str:
-        return value
-    raise _not(value, name, "a string")
-
-
-def _not(value: Any, name: str, wanted: str) -> Bad:
-    if value is MISSING:
-        return Bad("read/missing-field", f"{name!r} is missing")
-    if value is None:
-        return Bad("read/null-text", f"{name!r} is null")
-    return Bad("read/wrong-type", f"{name!r} is {kind_of(value)}; expected {wanted}")
-
-
 def _conversations(plan: SourcePlan, cells: Cells) -> Content:
-    extra: list[str | None] | None = [] if MESSAGES_EXTRA in plan.schema.names else None
+    beside: dict[str, list[Any]] = {name: [] for name in _BESIDE if name in plan.schema.names}
     turns: list[Turns] = []
     digests: list[str] = []
     bad: dict[int, tuple[str, str]] = {}
-    for i, found in enumerate(_read_conversations(plan, cells, extra is None)):
+    for i, found in enumerate(_read_conversations(plan, cells, not beside)):
         if isinstance(found, Bad):
             bad[i] = found.reason, found.detail
             continue
-        conversation, more = found
-        canonical = orjson.dumps(conversation)  # the bytes of record.canonical; the tests hold it to that
-        if cells.limit is not None and len(canonical) > cells.limit:
+        canonical = orjson.dumps(found.turns)  # the bytes of record.canonical; the tests hold it to that
+        if cells.limit is not None and len(canonical) + len(orjson.dumps(found.rejected)) > cells.limit:
             bad[i] = _too_large(cells.limit)
             continue
-        turns.append(conversation)
+        turns.append(found.turns)
         digests.append(hashlib.sha256(canonical).hexdigest())
-        if extra is not None:
-            extra.append(more)
-    return Content(_messages(turns), digests, extra, bad)
+        for name, values in beside.items():
+            values.append(getattr(found, _BESIDE[name]))
+    columns = {
+        name: _messages(values) if name == REJECTED else pa.array(values, pa.string())
+        for name, values in beside.items()
+    }
+    return Content(_messages(turns), digests, columns, bad)
 
 
-def _messages(turns: Sequence[Turns]) -> pa.ListArray:
-    flat = [turn for conversation in turns for turn in conversation]
-    offsets = list(itertools.accumulate(map(len, turns), initial=0))
+def _messages(turns: Sequence[Turns | None]) -> pa.ListArray:
+    flat = [turn for conversation in turns for turn in conversation or ()]
+    offsets = list(itertools.accumulate((len(one or ()) for one in turns), initial=0))
     parts = [pa.array([turn[i] for turn in flat], pa.string()) for i in (0, 1)]
     structs = pa.StructArray.from_arrays(parts, fields=list(TURN))
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs, type=MESSAGES)
 
 
-def _read_conversations(
-    plan: SourcePlan, cells: Cells, plain: bool
-) -> Iterator[tuple[Turns, str | None] | Bad]:
-    """Yield each record's turns and, as JSON text, what else its turns have; or what is wrong with it.
+def _read_conversations(plan: SourcePlan, cells: Cells, plain: bool) -> Iterator[Conversation | Bad]:
+    """Yield each record's turns and what stands beside them; or what is wrong with it.
 
-    plain: no turn of the source has anything but role and content.
+    plain: no turn of the source has anything but role and content, and no record a second reply.
     """
     roles = [*REQUIRED[plan.format], *OPTIONAL[plan.format]]
-    read = functools.partial(_alpaca if plan.format == "alpaca" else _conversation, plan)
-    if plain and plan.format != "alpaca" and "system" not in plan.fields:
+    if plain and plan.format in KEYS and "system" not in plan.fields:
         renamed = SHAREGPT_ROLES if plan.format == "sharegpt" else {}
-        quick = cells.turns(plan.fields[roles[0]], *_KEYS[plan.format], renamed)
+        quick = cells.turns(plan.fields[roles[0]], *KEYS[plan.format], renamed)
         if quick is not None:
-            yield from ((conversation, None) for conversation in quick)
+            yield from map(Conversation, quick)
             return
     columns = [cells.values(plan.fields[role]) if role in plan.fields else None for role in roles]
     absent = [MISSING] * len(cells)
+    readers: dict[str, Callable[..., Conversation]] = {"alpaca": _alpaca, "preference": read_pair}
+    read = readers.get(plan.format) or functools.partial(_turns, plan.format)
+    names = dict(plan.fields)
     for values in zip(*(absent if column is None else column for column in columns), strict=True):
         try:
-            yield read(*values)
+            yield read(names, *values)
         except Bad as bad:
             yield bad
 
 
-def _alpaca(plan: SourcePlan, instruction: Any, output: Any, context: Any, system: Any) -> tuple[Turns, None]:
-    names = plan.fields
-    asked = _string(instruction, names["instruction"])
-    answer = _string(output, names["output"])
-    if more := _optional(context, names.get("input", "input")):
+def _alpaca(names: dict[str, str], instruction: Any, output: Any, context: Any, system: Any) -> Conversation:
+    asked = text(instruction, names["instruction"])
+    answer = text(output, names["output"])
+    if more := optional(context, names.get("input", "input")):
         asked = f"{asked}\n\n{more}" if asked else more
     turns = [("user", asked), ("assistant", answer)]
-    prompt = _optional(system, names.get("system", "system"))
-    return ([("system", prompt), *turns] if prompt else turns), None
+    prompt = optional(system, names.get("system", "system"))
+    return Conversation([("system", prompt), *turns] if prompt else turns)
 
 
-def _optional(value: Any, name: str) -> str:
-    return "" if value is None or value is MISSING else _string(value, name)
-
-
-def _conversation(plan: SourcePlan, value: Any, system: Any = None) -> tuple[Turns, str | None]:
-    sharegpt = plan.format == "sharegpt"
-    name = plan.fields["conversations" if sharegpt else "messages"]
-    role_key, content_key = _KEYS[plan.format]
-    if type(value) is str:  # a csv field, or a column of JSON text
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise Bad("read/not-json", f"{name!r}: {error.msg} at character {error.pos + 1}") from None
-    if type(value) is not list:
-        raise _not(value, name, "a list of turns")
-    turns: Turns = []
-    extra: list[dict[str, Any] | None] = []
-    if prompt := _optional(system, plan.fields.get("system", "system")):
-        turns.append(("system", prompt))
-        extra.append(None)
-    for i, turn in enumerate(value, 1):
-        if type(turn) is not dict:
-            raise Bad("read/wrong-type", f"turn {i} of {name!r} is {kind_of(turn)}; expected an object")
-        role = turn.get(role_key, MISSING)
-        content = turn.get(content_key, MISSING)
-        if content is None or content is MISSING:
-            content = "" if any(turn.get(call) for call in _CALLS) else content
-        if type(role) is not str or type(content) is not str:
-            _string(role, f"{name}[{i}].{role_key}")
-            _string(content, f"{name}[{i}].{content_key}")
-        turns.append((SHAREGPT_ROLES.get(role, role) if sharegpt else role, content))
-        more = {k: v for k, v in turn.items() if v is not None and k != role_key and k != content_key}
-        extra.append(more or None)
-    return turns, json_text(extra) if any(extra) else None
+def _turns(format_: str, names: dict[str, str], value: Any, system: Any = None) -> Conversation:
+    name = names["conversations" if format_ == "sharegpt" else "messages"]
+    turns, extra = read_turns(parsed(value, name), name, format_)
+    if prompt := optional(system, names.get("system", "system")):
+        turns, extra = [("system", prompt), *turns], [None, *extra]
+    return Conversation(turns, beside(extra))

@@ -13,6 +13,7 @@ FAULTS: dict[str, str] = {
     "read/missing-field": "a field that the format needs is absent",
     "read/null-text": "a field that the format needs is null",
     "read/wrong-type": "a field is of another type: a text that is a number, turns that are no list, …",
+    "read/no-common-prompt": "the two replies of a preference pair do not answer the same turns",
     "read/too-large": "more bytes than the source's max_record",
     "read/csv-columns": "more or fewer fields than the header has columns",
     "read/csv-syntax": "quotes that do not balance, or a carriage return inside a field without quotes",

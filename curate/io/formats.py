@@ -9,32 +9,45 @@ from curate.io.columns import Column
 from curate.source import Source
 from curate.yamlfile import nearest
 
-Format: TypeAlias = Literal["text", "alpaca", "openai", "sharegpt"]
+Format: TypeAlias = Literal["text", "alpaca", "openai", "sharegpt", "preference"]
 
 # Roles that a format cannot do without, then those that it takes where they are; each with the column names
 # that are tried in this order. Formats stand in the order in which 'auto' prefers them: a file that has both
-# turns and a rendering of them as text is one of conversations.
+# turns and a rendering of them as text is one of conversations, and one that has two replies is one of pairs.
 REQUIRED: dict[Format, dict[str, tuple[str, ...]]] = {
+    "preference": {"chosen": ("chosen",), "rejected": ("rejected",)},
     "openai": {"messages": ("messages",)},
     "sharegpt": {"conversations": ("conversations",)},
     "alpaca": {"instruction": ("instruction", "prompt"), "output": ("output", "response", "completion")},
     "text": {"text": ("text", "content")},
 }
-OPTIONAL: dict[Format, tuple[str, ...]] = {
-    "openai": (),
-    "sharegpt": ("system",),
-    "alpaca": ("input", "system"),
-    "text": (),
+OPTIONAL: dict[Format, dict[str, tuple[str, ...]]] = {
+    "preference": {
+        "prompt": ("prompt", "instruction", "question", "conversations", "input"),
+        "input": ("input",),
+        "system": ("system",),
+    },
+    "openai": {},
+    "sharegpt": {"system": ("system",)},
+    "alpaca": {"input": ("input",), "system": ("system",)},
+    "text": {},
 }
 DESCRIPTION = ("id", "license", "url", "author", "created")  # roles of every format
-_CONTENT = {role for roles in REQUIRED.values() for role in roles} | {"input", "system"}
+_CONTENT = {role for part in (REQUIRED, OPTIONAL) for roles in part.values() for role in roles}
 TURN_KEYS: dict[Format, frozenset[str]] = {  # the keys of a turn that become its role and content
     "openai": frozenset({"role", "content"}),
     "sharegpt": frozenset({"from", "value"}),
     "alpaca": frozenset(),
     "text": frozenset(),
+    "preference": frozenset(),  # either of the above, turn by turn: PAIR_KEYS
 }
-_NEEDS = "openai needs messages, sharegpt conversations, alpaca instruction and output, text text or content"
+PAIR_KEYS = TURN_KEYS["openai"] | TURN_KEYS["sharegpt"]
+_NEEDS = (
+    "openai needs messages, sharegpt conversations, alpaca instruction and output, text text or content, "
+    "preference chosen and rejected"
+)
+# What chosen and rejected may be for 'auto' to take them for replies: marks and ratings may have these names, too.
+_REPLY_ATOMS = frozenset({"null", "str", "object", "list", "list.object", "list.null"})
 
 
 class Shape(NamedTuple):
@@ -46,7 +59,9 @@ class Shape(NamedTuple):
 
 def turn_columns(source: Source) -> tuple[str, ...]:
     """Return the columns in which turns may be found, so that the scan looks into them."""
-    named = (source.fields.messages, source.fields.conversations, "messages", "conversations")
+    fields = source.fields
+    named = [fields.messages, fields.conversations, "messages", "conversations"]
+    named += [fields.prompt, fields.chosen, fields.rejected, "prompt", "chosen", "rejected"]
     return tuple(sorted({name for name in named if name}))
 
 
@@ -123,7 +138,12 @@ def _told(
     for format_, roles in REQUIRED.items():
         if not named <= {*roles, *OPTIONAL[format_]}:
             continue
-        if all(_column(role, names, given, found) for role, names in roles.items()):
+        named_so = {role: _column(role, names, given, found) for role, names in roles.items()}
+        if format_ == "preference" and not named:
+            replies = [found[name] for name in named_so.values() if name is not None]
+            if not all(column.atoms <= _REPLY_ATOMS for column in replies):
+                continue
+        if all(named_so.values()):
             return format_ if named else _by_turns(format_, _fields(format_, given, found), columns)
     return None
 
@@ -140,8 +160,11 @@ def _by_turns(format_: Format, fields: Mapping[str, str], columns: Mapping[str, 
 
 def _fields(format_: Format, given: Mapping[str, str], columns: Mapping[str, Column]) -> dict[str, str]:
     """Return role → column: as the recipe says, else the usual names where they exist."""
-    usual = {**REQUIRED[format_], **{role: (role,) for role in (*OPTIONAL[format_], *DESCRIPTION)}}
+    usual = {**REQUIRED[format_], **OPTIONAL[format_], **{role: (role,) for role in DESCRIPTION}}
     fields = {role: _column(role, names, given, columns) for role, names in usual.items()}
+    # Only alpaca's instruction has an input to itself; elsewhere a column of that name may be anything.
+    if format_ == "preference" and "input" not in given and fields["prompt"] != "instruction":
+        fields["input"] = None
     if TURN_KEYS[format_] and not any(fields[role] for role in REQUIRED[format_]):
         others = {"openai": "conversations", "sharegpt": "messages"}
         fields[next(iter(REQUIRED[format_]))] = _column("", (others[format_],), {}, columns)

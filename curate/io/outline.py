@@ -10,7 +10,7 @@ import orjson
 from curate.io.columns import Column
 from curate.io.layouts import Compression, Layout
 
-VERSION = 1  # raised whenever the same bytes could get another survey
+VERSION = 2  # raised whenever the same bytes could get another survey
 
 
 @dataclass(frozen=True)

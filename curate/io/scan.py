@@ -15,11 +15,12 @@ from curate.errors import InputError
 from curate.io.columns import FROM, JSON_TEXT, Column, unite
 from curate.io.declared import changed, uncovered
 from curate.io.files import Found, expand
-from curate.io.formats import TURN_KEYS, Format, Shape, settle, turn_columns
+from curate.io.formats import PAIR_KEYS, TURN_KEYS, Format, Shape, settle, turn_columns
 from curate.io.layouts import Compression, Layout, layout_of, stem
 from curate.io.outline import VERSION, Probe, Segment, Survey, Task
 from curate.io.survey import probe, survey
-from curate.record import FACT, MESSAGES_EXTRA, RESERVED, Kind, schema
+from curate.io.turns import REJECTED_EXTRA
+from curate.record import FACT, MESSAGES, MESSAGES_EXTRA, REJECTED, RESERVED, Kind, schema
 from curate.source import Source
 from curate.stage import Engine
 
@@ -220,10 +221,18 @@ def _extra(shape: Shape, files: Iterable[Mapping[str, Column]]) -> list[pa.Field
     used = set(shape.fields.values())
     reserved = set(RESERVED)
     fields = []
-    turns = columns.get(shape.fields.get("messages") or shape.fields.get("conversations") or "", [])
-    if frozenset().union(*(column.turn_keys for column in turns)) - TURN_KEYS[shape.format]:
-        fields.append(pa.field(MESSAGES_EXTRA, pa.string(), metadata=JSON_TEXT))
-        reserved.add(MESSAGES_EXTRA)
+    known = PAIR_KEYS if shape.format == "preference" else TURN_KEYS[shape.format]
+    roles_of = {
+        MESSAGES_EXTRA: ("messages", "conversations", "prompt", "chosen"),
+        REJECTED_EXTRA: ("rejected",),
+    }
+    for name, roles in roles_of.items():
+        turns = [column for role in roles for column in columns.get(shape.fields.get(role, ""), ())]
+        if frozenset().union(*(column.turn_keys for column in turns)) - known:
+            fields.append(pa.field(name, pa.string(), metadata=JSON_TEXT))
+            reserved.add(name)
+    if shape.format == "preference":
+        fields.append(pa.field(REJECTED, MESSAGES))
     taken = reserved | columns.keys()
     for name in sorted(columns.keys() - used):
         shown = name

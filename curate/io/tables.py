@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.io.columns import Column, Observer, of_arrow, plain_array
+from curate.io.columns import FUNCTION_CALL, Column, Observer, of_arrow, plain_array
 from curate.io.files import opened_arrow
 from curate.io.layouts import Layout
 from curate.io.lines import reason_for
@@ -48,6 +49,9 @@ def survey_parquet(task: Task) -> Survey:
             first_row += group.num_rows
         columns = {field.name: _parquet_column(field, about) for field in schema}
         _look_at_texts(task, columns, _text_batches(parquet, task, columns))
+        for leaf in _speakers(task, columns, about):
+            for batch in parquet.iter_batches(columns=[leaf], use_threads=False):
+                _look_for_calls(columns, batch)
         return Survey(first_row - 1, tuple(segments), tuple(sorted(columns.items())))
 
 
@@ -79,8 +83,30 @@ def _parquet_column(field: pa.Field, about: Any) -> Column:
     return of_arrow(field.type, largest, _turn_keys(field.type) & live)
 
 
+def _speakers(task: Task, columns: dict[str, Column], about: Any) -> list[str]:
+    """Return the leaves of a parquet file that hold who speaks, in sharegpt turns."""
+    paths = [about.schema.column(i).path for i in range(len(about.schema))]
+    roots = [name for name in task.turns if name in columns and "from" in columns[name].turn_keys]
+    return [path for path in paths if path.split(".")[0] in roots and path.split(".")[-1] == "from"]
+
+
+def _look_for_calls(columns: dict[str, Column], batch: pa.RecordBatch) -> None:
+    """Note turns whose speaker is function_call: reading them gives them a key (curate.io.turns)."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        held = columns.get(name)
+        if held is None or "from" not in held.turn_keys:
+            continue
+        column = plain_array(column)
+        flat = column.flatten() if hasattr(column.type, "value_type") else column
+        if (
+            pa.types.is_struct(flat.type)
+            and pc.any(pc.equal(pc.struct_field(flat, "from"), FUNCTION_CALL)).as_py()
+        ):
+            columns[name] = Column(held.atoms, held.turn_keys | {"tool_calls"}, held.arrow)
+
+
 def _turn_keys(arrow: pa.DataType) -> set[str]:
-    inner = getattr(arrow, "value_type", None)
+    inner = arrow if pa.types.is_struct(arrow) else getattr(arrow, "value_type", None)
     if inner is None or not pa.types.is_struct(inner):
         return set()
     return {inner.field(i).name for i in range(inner.num_fields)}
@@ -123,6 +149,8 @@ def survey_arrow(task: Task) -> Survey:
             for i, batch in enumerate(arrow_batches(reader, streamed)):
                 segments.append(Segment(i, i + 1, first_row, batch.num_rows, batch.nbytes))
                 first_row += batch.num_rows
+                if names := [name for name in task.turns if name in columns]:
+                    _look_for_calls(columns, batch.select(names))
                 yield batch
 
         _look_at_texts(task, columns, batches())

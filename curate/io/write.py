@@ -60,6 +60,7 @@ class Shard:
     bytes: int
     sha256: str
     records: int
+    split: str | None = None  # that all its records are in, where there are splits
 
 
 class RowGroups:

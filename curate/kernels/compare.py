@@ -20,7 +20,7 @@ _SHIFT, _SIX, _BITS = _U64(54), _U64(6), _U64(63)  # a bit's number is the highe
 
 
 @part
-def _empty(table: Any) -> Any:
+def emptied(table: Any) -> Any:
     """Empty a table; return the stamp of the slots that will be taken."""
     table.today[0] += np.uint32(1)
     if table.today[0] == 0:  # after 2^32 days, no slot may be taken for today's
@@ -31,7 +31,7 @@ def _empty(table: Any) -> Any:
 
 
 @part
-def _mask(members: int) -> int:
+def mask_of(members: int) -> int:
     """Return how much of a table so many members use, less one: a power of two, at most half full."""
     size = 64
     while size < 2 * members:
@@ -40,7 +40,7 @@ def _mask(members: int) -> int:
 
 
 @part
-def _insert(hash: Any, table: Any, today: Any, mask: int) -> bool:
+def insert(hash: Any, table: Any, today: Any, mask: int) -> bool:
     """Put a hash into the table; tell whether it is new there."""
     slot = np.int64(hash) & mask
     while table.stamps[slot] == today:
@@ -64,9 +64,9 @@ def _holds(hash: Any, table: Any, today: Any, mask: int) -> bool:
 @part
 def _unique(hashes: Array, start: int, end: int, out: int, table: Any) -> int:
     """Move the different ones of hashes[start:end] to hashes[out:], in order; return where they end."""
-    today, mask = _empty(table), _mask(end - start)
+    today, mask = emptied(table), mask_of(end - start)
     for i in range(start, end):
-        if _insert(hashes[i], table, today, mask):
+        if insert(hashes[i], table, today, mask):
             hashes[out] = hashes[i]
             out += 1
     return out
@@ -199,9 +199,9 @@ def _jaccard(
 @part
 def _fill(hashes: Array, start: int, end: int, table: Any, mask: int) -> Any:
     """Put sets into the table, alone; return the stamp of its slots."""
-    today = _empty(table)
+    today = emptied(table)
     for i in range(start, end):
-        _insert(hashes[i], table, today, mask)
+        insert(hashes[i], table, today, mask)
     return today
 
 
@@ -229,7 +229,7 @@ def similarities(
     ``one``, filled at need: behind the similarities come the stamps of their slots, 0 while they are not filled.
     """
     last = bounds.shape[1] - 1  # 2, or 4 if symbols must be similar too
-    words_mask = _mask(bounds[one, 2] - bounds[one, 0])
+    words_mask = mask_of(bounds[one, 2] - bounds[one, 0])
     if words_today == 0:
         words_today = _fill(hashes, bounds[one, 0], bounds[one, 2], words, words_mask)
     # The response, where templated records differ, goes first.
@@ -240,7 +240,7 @@ def similarities(
     if prompt < 0:
         return -1.0, -1.0, words_today, symbols_today
     if last > 2:
-        symbols_mask = _mask(bounds[one, last] - bounds[one, 2])
+        symbols_mask = mask_of(bounds[one, last] - bounds[one, 2])
         if symbols_today == 0:
             symbols_today = _fill(hashes, bounds[one, 2], bounds[one, last], symbols, symbols_mask)
         if not _similar_symbols(

@@ -214,8 +214,11 @@ def record_shingles(
 
 
 @kernel
-def normal_keys(turns: Any, how: Any, space: Any, first: int, todo: Array, keys: Array) -> int:
-    """Write a hash of each record's normalised turns; return as curate.kernels.sketch.band_keys does."""
+def normal_keys(turns: Any, how: Any, space: Any, first: int, todo: Array, keys: Array, pieces: Array) -> int:
+    """Write a hash of each record's normalised turns; return as curate.kernels.sketch.band_keys does.
+
+    ``pieces`` [turns] gets a hash of each turn alone, 0 of an empty one.
+    """
     for record in range(first, len(todo)):
         if not todo[record]:
             continue
@@ -229,7 +232,9 @@ def normal_keys(turns: Any, how: Any, space: Any, first: int, todo: Array, keys:
                 break
             if size and space.spelled[size - 1] == BLANK:
                 size -= 1
-            h = finish((h ^ hash_bytes(space.spelled, 0, size)) * ODD + np.uint64(turns.parts[turn]))
+            piece = hash_bytes(space.spelled, 0, size)
+            pieces[turn] = piece if size else np.uint64(0)
+            h = finish((h ^ piece) * ODD + np.uint64(turns.parts[turn]))
         if size == FULL:
             return record
         if size == NEEDS_CONTEXT:
@@ -237,3 +242,15 @@ def normal_keys(turns: Any, how: Any, space: Any, first: int, todo: Array, keys:
         keys[record] = h
         todo[record] = False
     return len(todo)
+
+
+@kernel
+def fold_pieces(first: Array, pieces: Array, codes: Array, chosen: Array, keys: Array) -> None:
+    """Write a hash of each record's chosen turns (reading.normal_keys) with their codes; 0 where all are empty."""
+    for record in range(len(keys)):
+        h, there = np.uint64(0), False
+        for turn in range(first[record], first[record + 1]):
+            if chosen[turn]:
+                there = there or pieces[turn] != 0
+                h = finish((h ^ pieces[turn]) * ODD + np.uint64(codes[turn]))
+        keys[record] = h if there else np.uint64(0)

@@ -42,11 +42,11 @@ PREFER_HELP = (
 
 
 def describe(batch: Batch) -> list[pa.Array]:
-    """Return the policy's columns of a batch (COLUMNS): license rank, quality, code points of content, its hash.
+    """Return the policy's columns of a batch (COLUMNS): license rank, quality, code points of all texts, their hash.
 
     Quality is the fact of that name, else the column, if it is of numbers; not a number where there is none.
 
-    The hash (curate.kernels.words.hash_turns, of the content as it was read) only breaks ties.
+    The hash (curate.kernels.words.hash_turns, of curate.record.utterances as they were read) only breaks ties.
     """
     from curate.kernels import words
 
@@ -55,7 +55,7 @@ def describe(batch: Batch) -> list[pa.Array]:
     unknown = len(ranks) - 1
     codes = pc.fill_null(declared.indices.cast(pa.int64()), unknown).to_numpy(zero_copy_only=False)
 
-    flat, first = record.turns(batch)
+    flat, first = record.utterances(batch)[:2]
     before = np.zeros(len(flat) + 1, np.int64)
     np.cumsum(pc.utf8_length(flat).to_numpy(zero_copy_only=False), out=before[1:])
 

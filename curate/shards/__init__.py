@@ -1,8 +1,9 @@
 """From the pipeline's finished units to the release's tables: data/, records/, leaves/, removed/ and ledger/.
 
-Everything is written in one order: sources by name, their files by path, records by row. The driver only says what
-goes where; workers find doubled ids (:mod:`curate.shards.doubled`), measure the units' rows and so decide where shards
-end (:mod:`curate.shards.cutting`), and write them, each shard on its own (:mod:`curate.shards.encoding`).
+Everything is written in one order: sources by name, their files by path, records by row; kept records by their split
+first, where a stage states one (``train``, then the others by name), each in shards of its own. The driver only says
+what goes where; workers find doubled ids (:mod:`curate.shards.doubled`), measure the units' rows and so decide where
+shards end (:mod:`curate.shards.cutting`), and write them, each shard on its own (:mod:`curate.shards.encoding`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from curate.io.store import Store
 from curate.io.write import Format, Shard
 from curate.pipeline import Chain
 from curate.shards import doubled
-from curate.shards.cutting import Measuring, Stretch, measure, stretches
+from curate.shards.cutting import Measuring, Stretch, measure, split_stretches, stretches
 from curate.shards.doubled import DUPLICATE_ID
 from curate.shards.encoding import KEPT, Encoding, Form, encode, fetched
 from curate.shards.indexing import WrittenIndex, write_index
 from curate.shards.schemas import Tables, common_field, schemas
-from curate.shards.trails import Trail, bundles
+from curate.shards.trails import SPLIT, Trail, bundles
 from curate.stage import Engine
 
 __all__ = [
@@ -72,15 +73,17 @@ def write(
     noted.clear()
     flagged, counts = doubled.find(chains, trails, noted, engine, memory)
     trails = [flagged.get(number, trail) for number, trail in enumerate(trails)]
+    splits = SPLIT in form.tables.records.names
     measurings = [
-        Measuring(tuple(some), tuple(trails[n] for n in some), removed_key is not None)
+        Measuring(tuple(some), tuple(trails[n] for n in some), removed_key is not None, splits)
         for some in bundles(chains)
     ]
-    blocks: dict[str, list[Any]] = {kind: [] for kind in ("kept", "removed", "edited", "ledger")}
+    blocks: dict[str, list[Any]] = {kind: [] for kind in ("removed", "edited", "ledger")}
     for found in engine.map(measure, measurings):
         for kind, some in found.items():
-            blocks[kind] += some
-    cuts = {kind: stretches(trails, some, shard_size) for kind, some in blocks.items()}
+            blocks.setdefault(kind, []).extend(some)
+    cuts = {kind: stretches(trails, blocks[kind], shard_size) for kind in ("removed", "edited", "ledger")}
+    cuts["kept"] = split_stretches(trails, blocks, shard_size)
     tasks = _encodings(cuts, form, to, engine.workers)
     tree = merkle.Tree()
     shards: dict[str, list[Shard]] = {name: [] for name in (*KEPT, "edited", "removed", "ledger")}
@@ -102,7 +105,7 @@ def _encodings(cuts: dict[str, list[Stretch]], form: Form, to: Store, workers: i
     of[1:1] = [(("removed",), "removed")]
     of += [(("ledger",), "ledger"), (("edited",), "edited")]
     return [
-        Encoding(tables, number, stretch.trails, stretch.first, form, to)
+        Encoding(tables, number, stretch.trails, stretch.first, form, to, stretch.split)
         for tables, kind in of
         for number, stretch in enumerate(cuts[kind])
     ]

@@ -7,12 +7,13 @@ how far a sample of its bundle, ``SAMPLE`` bytes of every ``STRIDE``, is packed 
 record batch; of sealed records, times what sealing adds. A shard ends with the block that takes it to ``shard_size``.
 On public data shards so cut came within a fifth of the wanted size.
 
-Nothing here depends on batches, workers or the machine. records/ and leaves/ follow the cuts of data/.
+Nothing here depends on batches, workers or the machine. records/ and leaves/ follow the cuts of data/. Where a stage
+states splits (fact ``split``), each is cut on its own, and kept records stand in the order of the splits first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,8 +23,9 @@ from curate.io import write
 from curate.io.sizes import record_sizes
 from curate.outcome import merged
 from curate.record import FACT, Batch
-from curate.shards.trails import Ints, Trail, placed
+from curate.shards.trails import Ints, Trail, by_split, in_order, placed
 
+KEPT = "kept"
 SAMPLE = 2**17  # bytes
 STRIDE = 16 * 10**6
 _SEALED = 64  # records of a sample that are serialised one by one, as sealing does
@@ -48,6 +50,7 @@ class Stretch:
 
     trails: tuple[Trail, ...]
     first: int  # how many records of the table stand before it
+    split: str | None = None  # that its records are in
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Measuring:
     numbers: tuple[int, ...]
     trails: tuple[Trail, ...]
     sealed: bool  # removed records will be encrypted
+    splits: bool = False  # kept records are in splits
 
 
 class Cutter:
@@ -153,8 +157,11 @@ def ratio(samplers: Iterable[Sampler]) -> float:
 
 
 def measure(task: Measuring) -> dict[str, list[Block]]:
-    """Return the blocks of some units' rows: of ``kept``, ``removed``, ``edited`` and ``ledger``."""
-    found = {"kept": _kept(task)}
+    """Return the blocks of some units' rows: of ``kept``, ``removed``, ``edited`` and ``ledger``.
+
+    Where there are splits, of ``kept/<split>`` in place of ``kept``.
+    """
+    found = {KEPT if split is None else f"{KEPT}/{split}": blocks for split, blocks in _kept(task).items()}
     for kind in ("removed", "edited", "ledger"):
         cutter, samplers = Cutter(), []
         for number, trail in zip(task.numbers, task.trails, strict=True):
@@ -171,22 +178,24 @@ def measure(task: Measuring) -> dict[str, list[Block]]:
     return found
 
 
-def _kept(task: Measuring) -> list[Block]:
-    cutter, sampler = Cutter(), Sampler()
+def _kept(task: Measuring) -> dict[str | None, list[Block]]:
+    made: dict[str | None, tuple[Cutter, Sampler]] = {}
     for number, trail in zip(task.numbers, task.trails, strict=True):
-        begins, schema = True, None
+        seen: dict[str | None, pa.Schema] = {}
         for offset, batch in placed(trail.kept):
             if not batch.num_rows:
                 continue
-            shown = batch.select([n for n in batch.schema.names if not n.startswith((FACT, "_"))])
-            if shown.schema != schema:
-                sampler.flush()
-                schema = shown.schema
-            sizes = record_sizes(shown)
-            cutter.add(number, batch.column("_row").to_numpy(), sizes, offset, begins)
-            sampler.add(shown, sizes)
-            begins = False
-    return cutter.blocks(ratio([sampler]))
+            for split, some in by_split(batch) if task.splits else [(None, batch)]:
+                cutter, sampler = made.setdefault(split, (Cutter(), Sampler()))
+                shown = some.select([n for n in some.schema.names if not n.startswith((FACT, "_"))])
+                begins = split not in seen
+                if shown.schema != seen.get(split):
+                    sampler.flush()
+                    seen[split] = shown.schema
+                sizes = record_sizes(shown)
+                cutter.add(number, some.column("_row").to_numpy(), sizes, offset, begins)
+                sampler.add(shown, sizes)
+    return {split: cutter.blocks(ratio([sampler])) for split, (cutter, sampler) in made.items()}
 
 
 def _sized(trail: Trail, folder: object, file: str, sampler: Sampler) -> Iterator[pa.Table]:
@@ -222,3 +231,23 @@ def stretches(trails: Sequence[Trail], blocks: Sequence[Block], shard_size: int)
             held.append(trails[unit].stretch(first, stop, offset))
         found.append(Stretch(tuple(held), before))
     return found or [Stretch((), 0)]
+
+
+def split_stretches(
+    trails: Sequence[Trail], blocks: Mapping[str, Sequence[Block]], shard_size: int
+) -> list[Stretch]:
+    """Return what the shards of kept records hold, a split after the other: none holds records of two.
+
+    blocks: by kind, as :func:`measure` names them.
+    """
+    splits = in_order(kind.partition("/")[2] for kind in blocks if kind.startswith(f"{KEPT}/"))
+    if not splits:
+        return stretches(trails, blocks.get(KEPT, ()), shard_size)
+    found: list[Stretch] = []
+    before = 0
+    for split in splits:
+        mine = blocks[f"{KEPT}/{split}"]
+        for stretch in stretches([replace(trail, split=split) for trail in trails], mine, shard_size):
+            found.append(replace(stretch, first=stretch.first + before, split=split))
+        before += sum(block.records for block in mine)
+    return found

@@ -57,6 +57,7 @@ class Encoding:
     first: int  # how many records of the table stand before it
     form: Form
     to: Store  # the release's folder
+    split: str | None = None  # that its records are in
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Encoded:
     sha256: str
     records: int
     subtrees: tuple[merkle.Subtree, ...] = ()  # of its leaves, where it is one of leaves/
+    split: str | None = None  # of data/ and records/
 
 
 def fetched(shard: Encoded, store: Store, folder: Path) -> Shard:
@@ -78,7 +80,7 @@ def fetched(shard: Encoded, store: Store, folder: Path) -> Shard:
         path.parent.mkdir(parents=True, exist_ok=True)
         with store.reading(shard.path) as found:
             shutil.copyfile(found, path)
-    return Shard(path, shard.bytes, shard.sha256, shard.records)
+    return Shard(path, shard.bytes, shard.sha256, shard.records, shard.split)
 
 
 def encode(task: Encoding) -> list[Encoded]:
@@ -107,7 +109,8 @@ def encode(task: Encoding) -> list[Encoded]:
             file.close()
             shard = write.finished(file.path, file.records)
             own = tuple(nodes) if table == merkle.FOLDER else ()
-            found.append(Encoded(table, path, shard.bytes, shard.sha256, shard.records, own))
+            split = task.split if table in ("data", "records") else None
+            found.append(Encoded(table, path, shard.bytes, shard.sha256, shard.records, own, split))
     return found
 
 

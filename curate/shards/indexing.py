@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.io import write
 from curate.io.sizes import record_sizes
-from curate.io.store import Store
+from curate.io.store import Store, scratch
 from curate.io.write import RowGroups, Shard, Stream
-from curate.outcome import SKETCH, batches, batches_of
+from curate.outcome import SKETCH, batches, batches_of, schema_of
 from curate.pipeline import Chain, Part, segments
 from curate.recipe import StageSpec
+from curate.record import FACT
 from curate.shards.cutting import Block, Cutter, Sampler, ratio, shard_starts
 from curate.shards.encoding import Encoded, fetched
-from curate.shards.trails import bundles
+from curate.shards.trails import RECORDS, SPLIT, bundles, in_order
 from curate.stage import Engine
 from curate.stages import index
+from curate.stages._mixed import TRAIN
 
 _SIGNED = "signed"  # in the release's folder, while the index is written
 
@@ -41,6 +44,15 @@ class Signing:
     numbers: tuple[int, ...]
     units: tuple[index.Signing, ...]
     store: Store
+    splits: bool = False  # their records are in splits
+
+
+@dataclass
+class Signed:
+    """What was signed of one split (None: of all records): its units, and what they take."""
+
+    numbers: list[int] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ def write_index(
     store = to.child(_SIGNED)
     store.clear()
     tasks = []
+    splits = any(FACT + SPLIT in done.facts for chain in chains for done in chain.done)
     for bundle in bundles(chains):
         numbers, units = [], []
         for number in bundle:
@@ -82,40 +95,89 @@ def write_index(
                 units.append(index.Signing(Part(done[-1].folder), built, seen, Path()))
                 numbers.append(number)
         if numbers:
-            tasks.append(Signing(tuple(numbers), tuple(units), store))
-    blocks = [block for found in engine.map(sign, tasks) for block in found]
+            tasks.append(Signing(tuple(numbers), tuple(units), store, splits))
+    signed: dict[str | None, Signed] = {}
+    for found in engine.map(sign, tasks):
+        for split, some in found.items():
+            held = signed.setdefault(split, Signed())
+            held.numbers += some.numbers
+            held.blocks += some.blocks
     whole = index.schema(built)
-    numbers = sorted({number for task in tasks for number in task.numbers})
     encodings = [
         Encoding(number, pieces, whole, store, to)
-        for number, pieces in enumerate(_pieces(numbers, blocks, shard_size))
+        for number, pieces in enumerate(_pieces(*_in_line(signed, len(chains)), shard_size))
     ]
     shards = [fetched(shard, to, folder) for shard in engine.map(encode, encodings)]
     store.remove()
     return WrittenIndex(shards, {stage.name: stage.options.scheme() for stage in built})
 
 
-def sign(task: Signing) -> list[Block]:
-    """Write the units' indexes, and return what they will take."""
-    cutter, sampler = Cutter(), Sampler()
+def sign(task: Signing) -> dict[str | None, Signed]:
+    """Write the units' indexes, and return what they will take; of a unit whose records are in splits, one for each."""
+    made: dict[str | None, tuple[Signed, Cutter, Sampler]] = {}
     for number, unit in zip(task.numbers, task.units, strict=True):
-        with task.store.writing(_name(number)) as path:
-            index.sign(replace(unit, path=path))
+        for split, path in _written(task, number, unit):
+            signed, cutter, sampler = made.setdefault(split, (Signed(), Cutter(), Sampler()))
+            signed.numbers.append(number)
             at = 0
             for batch in batches_of(path):
                 sizes = record_sizes(batch)
                 cutter.add(number, np.arange(at, at + len(sizes)), sizes, begins=not at)
                 sampler.add(batch, sizes)
                 at += len(sizes)
-    return cutter.blocks(ratio([sampler]))
+    for signed, cutter, sampler in made.values():
+        signed.blocks = cutter.blocks(ratio([sampler]))
+    return {split: signed for split, (signed, _, _) in made.items()}
 
 
-def _name(number: int) -> str:
-    return f"{number:08d}.arrow"
+def _written(task: Signing, number: int, unit: index.Signing) -> Iterator[tuple[str | None, Path]]:
+    """Write the index of a unit, and yield its files while they are still on this machine."""
+    if not task.splits:
+        with task.store.writing(_name(number, None)) as path:
+            index.sign(replace(unit, path=path))
+            yield None, path
+        return
+    with scratch() as folder:
+        whole = folder / "whole"
+        index.sign(replace(unit, path=whole))
+        in_split = _splits(unit.kept)
+        for split in in_order(pc.unique(in_split).to_pylist()):
+            with task.store.writing(_name(number, split)) as path:
+                with pa.ipc.new_stream(str(path), index.schema(unit.stages)) as writer:
+                    at = 0
+                    for batch in batches_of(whole):
+                        mine = pc.equal(in_split.slice(at, batch.num_rows), split)
+                        writer.write_batch(batch.filter(mine))
+                        at += batch.num_rows
+                yield split, path
+
+
+def _splits(kept: Any) -> pa.StringArray:
+    """Return the split of each of a unit's records."""
+    name = FACT + SPLIT
+    if name not in schema_of(kept.folder, RECORDS).names:
+        return pa.array([TRAIN] * sum(batch.num_rows for batch in kept.records(["_row"])), pa.string())
+    stated = [batch.column(name).cast(pa.string()) for batch in kept.records([name])]
+    return pc.fill_null(pa.chunked_array(stated, pa.string()), TRAIN).combine_chunks()
+
+
+def _name(number: int, split: str | None) -> str:
+    return f"{number:08d}.arrow" if split is None else f"{number:08d}.{split}.arrow"
+
+
+def _in_line(signed: Mapping[str | None, Signed], units: int) -> tuple[dict[int, str], list[Block]]:
+    """Return the files of all units by number, and the blocks, a split after the other: numbers go on over splits."""
+    names: dict[int, str] = {}
+    blocks: list[Block] = []
+    splits = [None] if None in signed else in_order(split for split in signed if split is not None)
+    for place, split in enumerate(splits if signed else ()):
+        names |= {place * units + number: _name(number, split) for number in signed[split].numbers}
+        blocks += [replace(block, unit=block.unit + place * units) for block in signed[split].blocks]
+    return names, blocks
 
 
 def _pieces(
-    numbers: Sequence[int], blocks: Sequence[Block], shard_size: int
+    names: Mapping[int, str], blocks: Sequence[Block], shard_size: int
 ) -> Iterator[tuple[tuple[str, int, int | None], ...]]:
     """Yield what each shard holds: they end as all shards do (:mod:`curate.shards.cutting`)."""
     starts = [block for block, _ in shard_starts(blocks, shard_size)]
@@ -125,11 +187,11 @@ def _pieces(
         end = starts[at + 1] if at + 1 < len(starts) else None
         yield tuple(
             (
-                _name(number),
+                name,
                 start.row if number == start.unit else 0,
                 end.row if end is not None and number == end.unit else None,
             )
-            for number in numbers
+            for number, name in names.items()
             if number >= start.unit and (end is None or (number, 0) < (end.unit, end.row))
         )
 

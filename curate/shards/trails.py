@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,9 +15,11 @@ import pyarrow.compute as pc
 from curate.io.store import Store
 from curate.outcome import batches
 from curate.pipeline import Chain
-from curate.record import Batch
+from curate.record import FACT, Batch
+from curate.stages._mixed import TRAIN
 
 RECORDS = "records.arrow"
+SPLIT = "split"  # the fact that tells which split a record is in
 Ints: TypeAlias = npt.NDArray[np.int64]
 _BUNDLE_RECORDS = (
     65_536  # of a task that reads whole units: small units share one, so that it is worth its while
@@ -31,6 +33,7 @@ class Trail:
 
     It may stand for a stretch of the unit: the records of rows ``first`` ≤ row < ``stop`` (None: to the end).
     offset: where in records.arrow a batch begins before which all rows are less than ``first``; 0: not known.
+    split: the kept records are those of this split alone (None: all).
     """
 
     source: str
@@ -38,6 +41,7 @@ class Trail:
     first: int = 0
     stop: int | None = None
     offset: int = 0
+    split: str | None = None
 
     @classmethod
     def of(cls, chain: Chain) -> Trail:
@@ -69,7 +73,14 @@ class Trail:
 
     def records(self) -> Iterator[Batch]:
         """Stream the stretch's kept records."""
-        yield from self._within(batch for _, batch in placed(self.kept, self.offset))
+        found = self._within(batch for _, batch in placed(self.kept, self.offset))
+        if self.split is None:
+            yield from found
+            return
+        for batch in found:
+            for split, some in by_split(batch):
+                if split == self.split:
+                    yield some
 
     def _within(self, found: Iterator[Batch]) -> Iterator[Batch]:
         for batch in found:
@@ -87,6 +98,25 @@ class Trail:
                 batch = batch.filter(inside)
             if batch.num_rows:
                 yield batch
+
+
+def by_split(batch: Batch) -> Iterator[tuple[str, Batch]]:
+    """Yield the splits that a batch has records of, by name, with these records. One of no split is to train on."""
+    if FACT + SPLIT not in batch.schema.names:
+        yield TRAIN, batch
+        return
+    column = pc.fill_null(batch.column(FACT + SPLIT).cast(pa.string()), TRAIN)
+    names = sorted(pc.unique(column).to_pylist())
+    if len(names) == 1:
+        yield names[0], batch
+        return
+    for name in names:
+        yield name, batch.filter(pc.equal(column, name))
+
+
+def in_order(splits: Iterable[str]) -> list[str]:
+    """Return splits as a release has them: what is trained on, then the others by name."""
+    return sorted(splits, key=lambda split: (split != TRAIN, split))
 
 
 def placed(folder: Store, offset: int = 0) -> Iterator[tuple[int, Batch]]:

@@ -123,7 +123,7 @@ class _Read:
     views: tuple[str, ...]
 
     def __call__(self, some: Candidates) -> Iterator[Sets]:
-        if some.column:
+        if some.columns:
             yield from starmap(self.shingling.sets, some.batches())
         else:
             yield from map(_resembling.read, some.part.chosen(some.rows, self.views))

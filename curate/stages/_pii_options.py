@@ -251,8 +251,9 @@ class PiiOptions(StageOptions):
         names = "" if set(self.kinds()) & set(NAMED) else "names or "
         return [
             f"Kinds looked for: {', '.join(self.kinds())}; no others, and no {names}postal addresses.",
-            "Looked at: the text of documents and turns; not a record's id, url, author or own columns, nor what "
-            "stands beside a turn's content, such as a name or tool calls (messages_extra).",
+            "Looked at: the text of documents and turns, the calls of tools and other keys beside a turn "
+            "(messages_extra), and the reply that lost (rejected); not a record's id, url, author or own columns, nor "
+            "the names of functions, the ids of calls and numbers with a point. A number that is edited becomes text.",
             *([_ORIGINALS] if self.action == "edit" else []),
         ]
 

@@ -43,6 +43,7 @@ class Scrubbed:
     turns: list[str]
     kept: list[list[Span]]  # finds of kinds that are only flagged, per turn
     raw: list[set[Span]]  # all other finds so far
+    leads: list[int]  # characters at the beginning of each turn that are read with it and never changed
     found: list[list[Span]] = field(default_factory=list)  # those settled: they do not overlap
     edited: list[str] = field(default_factory=list)
     error: Exception | None = None  # why it was not read to its end
@@ -56,8 +57,8 @@ class Scrubbed:
         numbers = hand.numbers(self.turns)
         more = carried_over(self.turns, self.raw) if consistent else [[] for _ in self.turns]
         self.found = [
-            resolve([*spans, *widen(text, hand.left_to_do(text, carried))])
-            for text, spans, carried in zip(self.turns, self.raw, more, strict=True)
+            resolve([*spans, *_behind(lead, widen(text, hand.left_to_do(text, carried)))])
+            for text, spans, carried, lead in zip(self.turns, self.raw, more, self.leads, strict=True)
         ]
         self._edits = [
             [Edit(s.start, s.end, self._instead(turn, s, hand, numbers)) for s in spans]
@@ -85,13 +86,21 @@ class Scrubbed:
         """
         settled = self.found[turn]
         starts = [span.start for span in settled]
-        for span in widen(self.turns[turn], trace_back(spans, self._edits[turn])):
+        widened = widen(self.turns[turn], trace_back(spans, self._edits[turn]))
+        for span in _behind(self.leads[turn], widened):
             at = bisect_right(starts, span.start) - 1  # they do not overlap: no other can hold the span
             known = [other for other in settled[max(0, at) : at + 1] if span.end <= other.end]
             self._plainly |= {(turn, other) for other in known}
             if not known:
                 self.raw[turn].add(span)
                 self._shown.append((turn, span))
+
+
+def _behind(lead: int, spans: Iterable[Span]) -> list[Span]:
+    """Return what of the spans lies behind a lead."""
+    if not lead:
+        return list(spans)
+    return [span._replace(start=max(span.start, lead)) for span in spans if span.end > lead]
 
 
 def _met(span: Span, finds: Sequence[Span]) -> list[Span]:
@@ -110,9 +119,14 @@ class Scrubber:
         self.keeps = frozenset(keeps)
         self.consistent = consistent
 
-    def scrub(self, texts: pa.Array, offsets: Sequence[int]) -> list[Scrubbed]:
-        """Return the records with finds, by row: string [n] turns; record i owns turns offsets[i]:offsets[i + 1]."""
-        records = self._first(texts, offsets)
+    def scrub(
+        self, texts: pa.Array, offsets: Sequence[int], leads: Sequence[int] | None = None
+    ) -> list[Scrubbed]:
+        """Return the records with finds, by row: string [n] turns; record i owns turns offsets[i]:offsets[i + 1].
+
+        leads [n]: characters at the beginning of each turn that are only read, by default none.
+        """
+        records = self._first(texts, offsets, leads)
         waiting = [record for record in records if self._settled(record)]
         for _ in range(_ROUNDS):
             if not waiting:
@@ -122,7 +136,7 @@ class Scrubber:
             record.error = UnsettledError()
         return records
 
-    def _first(self, texts: pa.Array, offsets: Sequence[int]) -> list[Scrubbed]:
+    def _first(self, texts: pa.Array, offsets: Sequence[int], leads: Sequence[int] | None) -> list[Scrubbed]:
         """Read everything once; a text that holds nothing is never made a Python object."""
         finds = self.search.find(texts, offsets)
         held = [turn for turn, found in enumerate(finds) if found]
@@ -131,7 +145,8 @@ class Scrubber:
             start = int(offsets[row])
             if row not in records:
                 turns = texts.slice(start, int(offsets[row + 1]) - start).to_pylist()
-                records[row] = Scrubbed(row, turns, [[] for _ in turns], [set() for _ in turns])
+                before = [0] * len(turns) if leads is None else list(leads[start : start + len(turns)])
+                records[row] = Scrubbed(row, turns, [[] for _ in turns], [set() for _ in turns], before)
             self._take(records[row], turn - start, finds[turn])
         return [record for record in records.values() if record.error or any(record.raw) or any(record.kept)]
 
@@ -140,7 +155,7 @@ class Scrubber:
             record.error = record.error or found
             return
         text = record.turns[turn]
-        spans = widen(text, self.hand.left_to_do(text, found))
+        spans = _behind(record.leads[turn], widen(text, self.hand.left_to_do(text, found)))
         record.kept[turn] = resolve(span for span in spans if span.type in self.keeps)
         record.raw[turn].update(span for span in spans if span.type not in self.keeps)
 

@@ -16,12 +16,14 @@ import pyarrow as pa
 
 from curate import record
 from curate.io.store import Store
+from curate.kernels import parts
 from curate.kernels.parts import On
 from curate.record import Batch
 from curate.stage import Engine, SketchPart
 from curate.stages._embeddings import Embedder, embedder
 from curate.stages._neighbours import Ints, Rows, Verified
 from curate.stages._pinned import Pinned
+from curate.stages.candidates import content_columns
 
 PARTS = ("prompt", "response")
 _DIGITS = re.compile(r"\d+")
@@ -189,7 +191,7 @@ class _Task(NamedTuple):
     """One part's candidates, to be embedded again."""
 
     part: SketchPart
-    column: str  # that holds the records' content
+    columns: tuple[str, ...]  # that hold what the records say
     store: Store
     name: str  # of what is written there
     first: int  # which of the rows in the store's file of candidates are the part's
@@ -200,7 +202,7 @@ class _Task(NamedTuple):
         """Yield the candidates in the part's order."""
         rows = np.frombuffer(self.store.read_range(_ROWS, 8 * self.first, 8 * self.end), np.int64)
         start = 0
-        for batch in self.part.records([self.column]):
+        for batch in self.part.records(self.columns):
             first, end = np.searchsorted(rows, (start, start + batch.num_rows))
             if first < end:
                 yield batch.take(pa.array(rows[first:end] - start))
@@ -214,7 +216,12 @@ def _embed(task: _Task) -> None:
     """Embed one part's candidates, each text by itself."""
     how = task.how
     model = embedder(how.model, "cpu")
-    pairs = [pair for batch in task.batches() for pair in zip(*sides(batch, how.on), strict=True)]
+    pairs: list[tuple[str, str]] = []
+    beside = [np.empty(0, np.uint64)]
+    for batch in task.batches():
+        pairs += zip(*sides(batch, how.on), strict=True)
+        keys = parts.beside_keys(batch)
+        beside.append(np.zeros(batch.num_rows, np.uint64) if keys is None else keys)
     vectors = np.zeros((len(pairs), len(PARTS), model.dimension), np.float32)
     numbers = np.zeros((len(pairs), len(PARTS)), np.uint64)
     seen: dict[str, tuple[int, int]] = {}  # where a text's vector is: many records share a prompt
@@ -228,6 +235,7 @@ def _embed(task: _Task) -> None:
                 vectors[place, part] = model.embed([text], 1)[0]
             if how.same_numbers:
                 numbers[place, part] = _numbers(text)
+    numbers ^= np.concatenate(beside)[:, None]  # calls and lost replies must be the same, as numbers must
     there = np.array([[bool(text) for text in texts] for texts in pairs], bool)
     with task.store.writing(task.name) as path, path.open("wb") as file:
         np.savez(file, vectors=vectors, there=there, numbers=numbers)
@@ -271,13 +279,13 @@ def _tasks(gathered: Gathered, records: Ints, how: How, store: Store) -> list[_T
     written = []
     start = done = 0
     for number, plain in enumerate(gathered.parts):
-        kinds = plain.table(["conversation"]).column("conversation")
-        rows = records[slice(*np.searchsorted(records, (start, start + len(kinds))))] - start
-        start += len(kinds)
+        kinds = plain.table(["conversation", "beside"])
+        rows = records[slice(*np.searchsorted(records, (start, start + kinds.num_rows)))] - start
+        start += kinds.num_rows
         if len(rows):
-            column = "messages" if kinds[0].as_py() else "text"
+            columns = content_columns(*(column[0].as_py() for column in kinds.columns))
             name = f"part-{number:06d}.npz"
-            tasks.append(_Task(plain.part, column, store, name, done, done + len(rows), how))
+            tasks.append(_Task(plain.part, columns, store, name, done, done + len(rows), how))
             written.append(rows)
             done += len(rows)
     if tasks:

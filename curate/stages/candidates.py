@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from curate.io.store import Store
 from curate.kernels import survivor
-from curate.record import Batch
+from curate.record import BESIDE, Batch
 from curate.stages.nominated import Nominated
 from curate.stages.shuffle import Array, Group, Ints
 
@@ -89,30 +89,54 @@ class Candidates:
     part: Any
     rows: Ints  # in the part, ascending
     table: pa.Table  # ROWS
-    column: str  # that holds the records' content
+    columns: tuple[str, ...]  # that hold the records' content and, if asked for, what stands beside it
 
     def batches(self) -> Iterator[tuple[Batch, Ints]]:
         """Yield the batches that hold candidates, and the candidates' rows in each."""
         start = 0
-        for batch in self.part.records([self.column]):
+        for batch in self.part.records(self.columns):
             first, last = np.searchsorted(self.rows, (start, start + batch.num_rows))
             if first < last:
                 yield batch, self.rows[first:last] - start
             start += batch.num_rows
 
 
-def candidates(group: Group, rows: Ints, files: dict[tuple[str, str], int]) -> Iterator[Candidates]:
-    """Yield the group's records of those numbers (in it, ascending), part by part."""
+def beside(batch: Batch) -> pa.Array:
+    """Return, for a sketch, which of record.BESIDE the batch has, the same for each record: bit by bit."""
+    there = sum(1 << place for place, name in enumerate(BESIDE) if name in batch.schema.names)
+    return pa.array(np.full(batch.num_rows, there, np.uint8))
+
+
+def content_columns(conversation: bool, there: int = 0) -> tuple[str, ...]:
+    """Return the columns that hold what records say, of a part whose sketch says this of it (:func:`beside`)."""
+    also = (name for place, name in enumerate(BESIDE) if there >> place & 1)
+    return ("messages", *also) if conversation else ("text",)
+
+
+def candidates(
+    group: Group, rows: Ints, files: dict[tuple[str, str], int], *, whole: bool = False
+) -> Iterator[Candidates]:
+    """Yield the group's records of those numbers (in it, ascending), part by part.
+
+    whole: with what stands beside the turns, of which the sketch tells in a column ``beside``.
+    """
     done = 0
     for part, mine in group.chosen(rows):
         places = rows[done : done + len(mine)]
         done += len(mine)
         if group.release >= 0:
-            yield Candidates(part, mine, _of_release(group, part, mine, places), "")
+            yield Candidates(part, mine, _of_release(group, part, mine, places), ())
             continue
-        names = ["conversation", "id", *survivor.KEYS, *survivor.COLUMNS.names]
+        names = [
+            "conversation",
+            *(["beside"] if whole else []),
+            "id",
+            *survivor.KEYS,
+            *survivor.COLUMNS.names,
+        ]
         table = part.table(names)
-        column = "messages" if table.column("conversation")[0].as_py() else "text"
+        there = table.column("beside")[0].as_py() if whole else 0
+        content = content_columns(table.column("conversation")[0].as_py(), there)
         table = table.take(pa.array(mine))
         seen: dict[tuple[str, str], int] = {}
         file = survivor.numbered(table, seen)
@@ -124,7 +148,7 @@ def candidates(group: Group, rows: Ints, files: dict[tuple[str, str], int]) -> I
             "row": table.column("_row"),
         }
         arrays = [columns[name] if name in columns else table.column(name) for name in ROWS.names]
-        yield Candidates(part, mine, pa.table(arrays, schema=ROWS).combine_chunks(), column)
+        yield Candidates(part, mine, pa.table(arrays, schema=ROWS).combine_chunks(), content)
 
 
 def _of_release(group: Group, part: Any, mine: Ints, places: Ints) -> pa.Table:

@@ -179,7 +179,7 @@ def leave(lines: pa.Table, places: Places, store: Store, name: str) -> Sliced:
 
 def _bytes(lines: pa.Table) -> npt.NDArray[np.uint8]:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, LINES) as writer:
+    with pa.ipc.new_stream(sink, lines.schema) as writer:
         writer.write_table(lines)
     return np.frombuffer(sink.getvalue(), np.uint8)
 

@@ -54,10 +54,11 @@ def write(
     files: Sequence[tuple[str, str]],
     counts: Counter[int],
     tables: Iterable[pa.Table],
+    schema: pa.Schema = DECISIONS,
 ) -> None:
-    """Write decisions (LINES, in canonical order), of which each file has ``counts``."""
+    """Write decisions (LINES, in canonical order), of which each file has ``counts``; or others of that kind."""
     named = [files[number] for number in sorted(counts) for _ in range(-(-counts[number] // BATCH))]
-    schema = DECISIONS.with_metadata({**about, "files": orjson.dumps(named).decode()})
+    schema = schema.with_metadata({**about, "files": orjson.dumps(named).decode()})
     with (
         store.writing(name) as path,
         pa.OSFile(str(path), "wb") as sink,

@@ -22,11 +22,12 @@ from curate.kernels.survivor import PREFER, PREFER_HELP, Preference
 from curate.kernels.text import Hashes
 from curate.record import Batch
 from curate.stage import Engine, Sketches
-from curate.stages import deciding, nominated, shuffle
+from curate.stages import _conflicts, deciding, nominated, shuffle
 from curate.stages.against import NO_PAIRS, AgainstOptions, Earlier, Pairs, with_held
 from curate.stages.candidates import (
     ROWS,
     Places,
+    beside,
     candidates,
     file_names,
     from_bytes,
@@ -38,7 +39,10 @@ from curate.stages.deciding import Clusters, Totals
 from curate.stages.resolved import Resolved, finish
 from curate.stages.shuffle import Group, Slice, Sliced
 
-_SCHEMA = pa.schema([*survivor.COLUMNS, ("conversation", pa.bool_()), ("key", pa.uint64())])
+_SCHEMA = pa.schema(
+    [*survivor.COLUMNS, ("conversation", pa.bool_()), ("beside", pa.uint8())]
+    + [(name, pa.uint64()) for name in ("key", "prompt", "answer")]
+)
 
 BYTES = 400
 """That a record may take which meets another: its row and hashes as they came and in order, and the decision."""
@@ -46,7 +50,9 @@ BYTES = 400
 _DESCRIBED = 280  # bytes that a candidate may take in the task that reads it again
 _HASHING = 128  # keys that could be grouped while one record is read again and hashed
 
-SIGNED = f"1.{text.SCHEME}"
+_CONFLICTS = "exact.conflicts.arrow"
+
+SIGNED = f"2.{text.SCHEME}"
 """What the signatures in an index depend on: raised with any change of theirs, and only then, since an index is
 kept for releases to come, when the text may be gone."""
 
@@ -55,14 +61,18 @@ class Exact:
     """Keeps one record of each group of equal ones (barrier).
 
     Equal are records of one kind with the same turns: same roles, same text after NFKC, case folding and
-    white space made single. A hash of 64 bits nominates them; those that it calls equal are read again and
-    must agree in a BLAKE2b hash of 128 bits (RFC 7693): two different records among a billion meet with a
-    chance of 10^-21, and nobody can make two that do. The survivor is the best by
-    :mod:`curate.kernels.survivor`.
+    white space made single, the same calls of tools in them and, in a preference pair, the same reply that lost.
+    A hash of 64 bits nominates them; those that it calls equal are read again and must agree in a BLAKE2b hash of
+    128 bits (RFC 7693): two different records among a billion meet with a chance of 10^-21, and nobody can make two
+    that do. The survivor is the best by :mod:`curate.kernels.survivor`.
+
+    This is where equality of prompts is known, too, so here kept conversations are flagged whose answer contradicts
+    another one's to an equal prompt (``conflicts``). The answer is the last assistant turn; everything before it,
+    system and earlier turns and definitions of tools included, is the prompt.
     """
 
     name: ClassVar[str] = "exact"
-    version: ClassVar[str] = f"2.{survivor.SCHEME}.unicode{unicodedata.unidata_version}"
+    version: ClassVar[str] = f"3.{survivor.SCHEME}.unicode{unicodedata.unidata_version}"
     rules: ClassVar[tuple[str, ...]] = ()
     bytes_per_record: ClassVar[int] = (
         60  # that resolving holds at once if memory allows; else it takes more steps
@@ -72,6 +82,12 @@ class Exact:
         """Options of ``exact``."""
 
         stage: ClassVar[str] = "exact"
+
+        conflicts: bool = Field(
+            True,
+            description="Flag kept conversations of one prompt whose short answers contradict each other: yes and no, "
+            "two numbers, two labels.",
+        )
 
         prefer: tuple[Preference, ...] = Field(PREFER, description=PREFER_HELP)
         max_cluster: int = Field(
@@ -86,9 +102,10 @@ class Exact:
         self.options = options
 
     def sketch(self, batch: Batch) -> pa.RecordBatch:
-        """Return the survivor policy's columns and a 64-bit hash of each record's normalised content."""
+        """Return the survivor policy's columns and 64-bit hashes of each record's normalised content, and of parts."""
         conversation = pa.array(np.full(batch.num_rows, record.kind(batch) == "messages"))
-        columns = [*survivor.describe(batch), conversation, pa.array(parts.normal_keys(batch))]
+        keys = (pa.array(hashes) for hashes in parts.keys(batch))
+        columns = [*survivor.describe(batch), conversation, beside(batch), *keys]
         return pa.record_batch(columns, schema=_SCHEMA)
 
     @property
@@ -102,6 +119,18 @@ class Exact:
         return pa.RecordBatch.from_pydict({"high": pa.array(high), "low": pa.array(low)})
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
+        """Group equal records; find prompts with contradicting answers (curate.stages._conflicts)."""
+        found = self._grouped(sketches, engine)
+        if self.options.conflicts:
+            totals = _conflicts.find(
+                sketches, _CONFLICTS, "exact_cluster", "exact/conflicting-answer", engine
+            )
+            found.summary.update(totals.summary())
+            found.findings += totals.findings("exact/conflicting-answer")
+            found.flags = _CONFLICTS if totals.conflicting else None
+        return found
+
+    def _grouped(self, sketches: Sketches, engine: Engine) -> Resolved:
         """Group equal records.
 
         Three maps with files between them (:mod:`curate.stages.nominated`): the keys by range, the buckets of
@@ -167,7 +196,7 @@ def _describe(task: _Described) -> Sliced:
     asked = [one.astype(np.int64) for one in shuffle.numbers(task.asked, task.store)]
     rows = np.sort(np.concatenate(asked))
     tables, hashes = [ROWS.empty_table()], [np.empty((0, 2), np.uint64)]
-    for some in candidates(task.group, rows, task.files):
+    for some in candidates(task.group, rows, task.files, whole=True):
         tables.append(some.table)
         if task.group.release >= 0:
             halves = some.part.table(["high", "low"]).take(pa.array(some.rows))
@@ -262,18 +291,19 @@ def content_hashes(batch: Batch) -> npt.NDArray[np.uint64]:
     """Return the BLAKE2b-128 of each record's normalised content as two numbers: [n, 2].
 
     Hashed are, of each turn, the UTF-8 lengths of role and text as two little-endian 64-bit numbers, the role
-    and the normalised text: no two different lists of turns make the same bytes. A document is one turn
-    without a role; the kind of the record is the hash's personalisation, so it equals no conversation.
+    and the normalised text: no two different lists of turns make the same bytes. Calls and the reply that lost
+    follow as further turns, whose role has part and place before it, behind a byte that begins no UTF-8. A document
+    is one turn without a role; the kind of the record is the hash's personalisation, so it equals no conversation.
     """
     kind = record.kind(batch)
-    flat, offsets = record.turns(batch)
-    data, bounds = text.buffers(text.normalise(flat))
+    said = record.utterances(batch)
+    offsets = said.offsets
+    data, bounds = text.buffers(text.normalise(said.text))
     view = data.data
-    if kind == "text":
-        roles = [b""] * len(flat)
-    else:
-        named = pc.struct_field(record.content(batch).flatten(), "role").cast(pa.binary())
-        roles = pc.fill_null(named, b"").to_pylist()
+    roles = pc.fill_null(said.role.cast(pa.binary()), b"").to_pylist()
+    for place in np.flatnonzero(said.part != record.CONTENT).tolist():
+        beside = struct.pack("<BBQ", 0xFF, said.part[place], said.turn[place])
+        roles[place] = beside + roles[place]
     out = bytearray()
     ends = bounds.tolist()
     for start, end in zip(offsets.tolist(), offsets[1:].tolist(), strict=False):

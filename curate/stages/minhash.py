@@ -23,7 +23,7 @@ from curate.stages.candidates import Places
 from curate.stages.resolved import Resolved, finish
 from curate.stages.shuffle import Sliced
 
-SIGNED = f"1.{text.SCHEME}.{minhash.SCHEME}"
+SIGNED = f"2.{text.SCHEME}.{minhash.SCHEME}"
 """What the signatures in an index depend on: raised with any change of theirs, and only then (as in exact)."""
 
 
@@ -31,13 +31,13 @@ class MinHash:
     """Drops every record that is similar enough to a record that is kept (barrier).
 
     Similarity is the exact Jaccard similarity of the records' shingle sets (n-grams of words), of prompt and
-    response apart (``on``). MinHash with banding finds the pairs worth comparing; none is dropped on its
-    word. Clusters are made around kept records (:func:`curate.kernels.cluster.represent`), never through a
-    chain.
+    response apart (``on``); what stands beside the turns, calls of tools and the reply that lost, must be the same.
+    MinHash with banding finds the pairs worth comparing; none is dropped on its word. Clusters are made around kept
+    records (:func:`curate.kernels.cluster.represent`), never through a chain.
     """
 
     name: ClassVar[str] = "minhash"
-    version: ClassVar[str] = f"3.{survivor.SCHEME}.{text.SCHEME}.{minhash.SCHEME}"
+    version: ClassVar[str] = f"4.{survivor.SCHEME}.{text.SCHEME}.{minhash.SCHEME}"
     rules: ClassVar[tuple[str, ...]] = ()
     # That resolving holds at once if memory allows; else it takes more steps. 35 per key, of 18 (by default).
     bytes_per_record: ClassVar[int] = 630
@@ -68,6 +68,11 @@ class MinHash:
             description="Whether similar records must be so with every symbol taken as a word, too: puzzles, sums "
             "and code may differ in nothing else.",
         )
+        numbers: bool = Field(
+            True,
+            description="Whether similar conversations must have the same numbers, in digits 0 to 9, in each part that "
+            "counts: type 1 and type 2, the first 5 and the first 10.",
+        )
         max_bucket: int = Field(
             1000,
             ge=1,
@@ -84,7 +89,7 @@ class MinHash:
         def scheme(self) -> dict[str, Any]:
             """Return what band keys and shingle sets depend on."""
             bands, rows = minhash.solve(self.similarity, self.recall, self.num_perm)
-            own = ("ngram", "on", "symbols", "similarity", "recall", "num_perm", "seed")
+            own = ("ngram", "on", "symbols", "numbers", "similarity", "recall", "num_perm", "seed")
             made_of = {name: getattr(self, name) for name in own}
             return {"version": SIGNED, **made_of, "bands": bands, "rows": rows}
 
@@ -108,7 +113,8 @@ class MinHash:
     @property
     def shingling(self) -> Shingling:
         """How records are cut into shingles."""
-        return Shingling(self.options.ngram, self.options.on, self.options.symbols)
+        options = self.options
+        return Shingling(options.ngram, options.on, options.symbols, options.numbers)
 
     def sketch(self, batch: Batch) -> pa.RecordBatch:
         """Return the survivor policy's columns and one 64-bit key per band: ``band_00``, ``band_01``, …"""

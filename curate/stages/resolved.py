@@ -36,6 +36,9 @@ class Resolved:
     store: Store
     findings: tuple[dict[str, Any], ...] = ()
     summary: dict[str, Any] = field(default_factory=dict)
+    flags: str | None = (
+        None  # file in the store of records to flag (curate.stages._conflicts), where there are any
+    )
 
     @property
     def file(self) -> str:
@@ -46,9 +49,10 @@ class Resolved:
     def _name(self) -> str:
         return f"{self.name}.decisions.arrow"
 
-    def _decided(self) -> Decided:
-        modified = 0 if self.store.is_remote else (self.store.path / self._name).stat().st_mtime_ns
-        return decisions.decided(self.store, self._name, modified)
+    def _decided(self, name: str | None = None) -> Decided:
+        name = name or self._name
+        modified = 0 if self.store.is_remote else (self.store.path / name).stat().st_mtime_ns
+        return decisions.decided(self.store, name, modified)
 
     def members(self) -> Iterator[pa.RecordBatch]:
         """Yield the records of all clusters, in batches of MEMBERS of one input file each, files and rows ascending."""
@@ -76,8 +80,22 @@ class Resolved:
                     clusters[position] = line["cluster"]
                     if line["kept_id"] is not None:
                         found.append(_decision(position, decided, line))
+        found += self._flagged(batch, {decision.row for decision in found})
         facts = pa.record_batch([pa.array(clusters, pa.string())], names=[decided.fact])
         return Verdict.of(batch.num_rows, found, facts=facts)
+
+    def _flagged(self, batch: Batch, dropped: set[int]) -> Iterator[Decision]:
+        """Yield the flags on the records that stay."""
+        if self.flags is None:
+            return
+        decided = self._decided(self.flags)
+        for key, positions in _by_file(batch):
+            rows = batch.column("_row").to_numpy()[positions]
+            for hit, lines in decided.lines(key, rows):
+                for position, line in zip(positions[hit].tolist(), lines, strict=True):
+                    if position not in dropped:
+                        evidence = {name: line[name] for name in ("prompt", "claims", "other")}
+                        yield Decision(position, "flag", decided.reason, None, evidence)
 
 
 def _decision(position: int, decided: Decided, line: dict[str, Any]) -> Decision:

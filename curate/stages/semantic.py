@@ -25,6 +25,7 @@ from curate.stages._embeddings import Device, embedder, find, versions
 from curate.stages._neighbours import Clustering, Ints, Search
 from curate.stages._pinned import Pinned
 from curate.stages._vectors import PARTS
+from curate.stages.candidates import beside
 from curate.stages.resolved import Clusters, Resolved, chosen, settle
 
 # Nomination works on vectors that differ from those that verify: by 2 x 2^-11 of a product for two roundings to
@@ -37,9 +38,9 @@ class Semantic:
     """Drops every record that a kept record says the same as, in other words perhaps (barrier).
 
     Similarity is the cosine of the vectors that an embedding model gives, of prompt and response apart
-    (``on``), and both must reach the threshold. Vectors made in batches only nominate: each candidate is
-    embedded again by itself, on the CPU, and those vectors decide, so the answer does not depend on batches,
-    workers or the device. Clusters are made around kept records
+    (``on``), and both must reach the threshold; calls of tools and lost replies must be the same. Vectors made in
+    batches only nominate: each candidate is embedded again by itself, on the CPU, and those vectors decide, so the
+    answer does not depend on batches, workers or the device. Clusters are made around kept records
     (:func:`curate.stages._neighbours.represent`), never through a chain.
 
     Above ``exhaustive`` records the search is approximate and what it nominates may, rarely, depend on the
@@ -47,7 +48,7 @@ class Semantic:
     """
 
     name: ClassVar[str] = "semantic"
-    version: ClassVar[str] = f"1.{survivor.SCHEME}.unicode{unicodedata.unidata_version}"
+    version: ClassVar[str] = f"2.{survivor.SCHEME}.unicode{unicodedata.unidata_version}"
     rules: ClassVar[tuple[str, ...]] = ()
     bytes_per_record: ClassVar[int] = 30  # that resolving holds at once beside an index within --memory
 
@@ -146,7 +147,7 @@ class Semantic:
             long |= np.array(model.too_long(texts), bool)
         columns = dict(zip(survivor.COLUMNS.names, survivor.describe(batch), strict=True))
         columns["conversation"] = pa.array(np.full(batch.num_rows, record.kind(batch) == "messages"))
-        columns["too_long"] = pa.array(long)
+        columns["beside"], columns["too_long"] = beside(batch), pa.array(long)
         left_out = long & (self.options.too_long == "keep")
         for name, texts in zip(PARTS, sides, strict=True):
             wanted = np.array([bool(text) for text in texts], bool) & ~left_out

@@ -33,10 +33,10 @@ import pyarrow.parquet as pq
 
 from curate import keys
 from curate.errors import IntegrityError, RecipeError
-from curate.kernels import parts
-from curate.record import Batch
+from curate.kernels import parts, text
+from curate.record import BESIDE, Batch
 from curate.stages._resembling import VIEWS
-from curate.stages.exact import SIGNED, content_hashes
+from curate.stages.exact import content_hashes
 from curate.stages.wanted import Hashes, Key, Rule
 
 FORMAT = "curate-suppression/1"
@@ -75,17 +75,22 @@ class Secret:
         return f"{source}/suppressed-{self.value('ledger', record_id).hex()[:16]}"
 
     def contents(self, batch: Batch) -> list[bytes]:
-        """Return the keyed hash of each record's normalised content."""
-        return [self.value("text", two.tobytes()) for two in content_hashes(batch)]
+        """Return the keyed hash of each record's normalised turns, whatever stands beside them."""
+        return [self.value("text", two.tobytes()) for two in content_hashes(_turns_alone(batch))]
 
     def screens(self, batch: Batch) -> Hashes:
-        """Return the keyed 64-bit hash [n] of each record's normalised content."""
+        """Return the keyed 64-bit hash [n] of each record's normalised turns."""
         from curate.kernels import finding
 
-        found = parts.normal_keys(batch)
+        found = parts.normal_keys(_turns_alone(batch))
         low, high = self.shingles
         finding.keyed(found, np.uint64(low), np.uint64(high), found)
         return found
+
+
+def _turns_alone(batch: Batch) -> Batch:
+    """Return the batch without what stands beside the turns: a take-down is of what was said."""
+    return batch.drop_columns([name for name in BESIDE if name in batch.schema.names])
 
 
 def _derived(key: bytes, purpose: bytes, length: int) -> bytes:
@@ -180,6 +185,8 @@ def _rows(request: int, kind: str, columns: dict[str, Any], n: int) -> pa.Table:
     return pa.table([known.get(f.name, pa.nulls(n, f.type)) for f in SCHEMA], schema=SCHEMA)
 
 
+SIGNED = f"1.{text.SCHEME}"
+"""What hashes of texts depend on."""
 _TEXT_RULE = orjson.dumps({"version": SIGNED}).decode()
 
 

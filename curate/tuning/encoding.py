@@ -57,6 +57,20 @@ def encode(base: Base, texts: Sequence[Text], length: int) -> Encoded:
     )
 
 
+def encode_rendered(base: Base, rendered: Sequence[Rendered], length: int) -> Encoded:
+    """Return conversations that a template has written, as :func:`encode` does: without keys and sources."""
+    pieces = specials(base.tokenizer).encode([told.text for told in rendered])
+    found = [_conversation(base.tokenizer, *pair, length) for pair in zip(rendered, pieces, strict=True)]
+    return Encoded(
+        ids=np.concatenate([_NOTHING.ids, *(tokens.ids for tokens in found)]),
+        learnt=np.concatenate([_NOTHING.learnt, *(tokens.learnt for tokens in found)]),
+        offsets=np.cumsum([0, *(len(tokens.ids) for tokens in found)], dtype=np.int64),
+        nbytes=np.array([tokens.nbytes for tokens in found], np.int64),
+        keys=np.zeros(len(found), np.uint64),
+        groups=np.zeros(len(found), np.int64),
+    )
+
+
 def prompt(base: Base, turns: Sequence[Turn], length: int | None = None) -> list[int]:
     """Return the tokens of a conversation up to where the next answer begins; of a document, of its beginning.
 

@@ -73,7 +73,8 @@ def _built(entry: Mapping[str, Any], place: int, beside: Path) -> Filter:
     target = entry.get("class") or STAGES.get(name, "")
     options = dict(entry["options"])
     notes: list[str] = []
-    against = bool(options.pop("against", None))
+    # To a deduplicating stage these are releases, which are not looked at again; to decontaminate its own files.
+    against = name != "decontaminate" and bool(options.pop("against", None))
     if str(beside) not in sys.path and "class" in entry:
         sys.path.append(str(beside))  # where a recipe's own stage module lies, as curate.recipe does
     try:

@@ -10,7 +10,7 @@ What a template refuses or leaves out is written otherwise, in the first of thes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
@@ -79,6 +79,44 @@ class Template:
             if pair is not None:
                 return pair[0]
         raise AssertionError("our own template takes every conversation")
+
+    def calling(
+        self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> Rendered | None:
+        """Return a conversation whose turns have keys beyond role and content, such as calls; None where it cannot be.
+
+        It is written as it is, up to its last answer. That cannot be where the template refuses it, or writes earlier
+        turns otherwise once others follow: where an answer stands is then not known.
+        """
+        places = [place for place, turn in enumerate(turns) if turn["role"] == ANSWER]
+        hidden = [self._hidden(turn) for turn in turns]
+        how = {"chat_template": self._text, "tools": self._hidden(tools), "tokenize": False}
+        answers: list[tuple[int, int]] = []
+        text, begin = "", 0
+        heads = []
+        for place in places:
+            try:
+                written = [
+                    self._tokenizer.apply_chat_template(part, add_generation_prompt=asked, **how)
+                    for part, asked in ((hidden[:place], True), (hidden[: place + 1], False))
+                ]
+            except Exception:  # noqa: BLE001  a template raises what it likes
+                return None
+            prompt, whole = map(self.specials.shown, written)
+            if not (prompt.startswith(text) and whole.startswith(prompt)):
+                return None
+            heads.append(begin)
+            text, begin = whole, _end(whole, len(prompt), len(whole))
+            answers.append((len(prompt), begin))
+        nbytes = [len(text[start:end].encode()) for start, end in answers]
+        return Rendered(text[:begin], tuple(answers), tuple(heads), tuple(nbytes)) if answers else None
+
+    def _hidden(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.specials.hide(value)
+        if isinstance(value, Mapping):
+            return {key: self._hidden(inner) for key, inner in value.items()}
+        return [self._hidden(inner) for inner in value] if isinstance(value, list | tuple) else value
 
     def _formed(self, turns: Turns) -> tuple[int, tuple[str, ...], list[Turn]]:
         """Return the form that such a conversation takes, what the template writes before it, and its turns."""

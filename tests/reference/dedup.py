@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -135,3 +137,25 @@ def represent(
         else:
             kept.append(record)
     return dropped
+
+
+def content(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what of a conversation two records must have in common to be equal, normalised."""
+    turns = tuple((turn["role"], normalise(turn["content"] or "")) for turn in record["messages"])
+    reply = tuple((turn["role"], normalise(turn["content"] or "")) for turn in record.get("rejected") or ())
+    return turns, beside(record), reply
+
+
+def beside(record: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+    """Return the calls of a conversation, each turn's with its place: ids do not count, arguments as JSON do."""
+    extra = json.loads(record.get("messages_extra") or "[]")
+    found = []
+    for place, keys in enumerate(extra):
+        calls = [call["function"] for call in (keys or {}).get("tool_calls", ())]
+        told = [
+            (call["name"], json.dumps(json.loads(call["arguments"]), sort_keys=True, ensure_ascii=False))
+            for call in calls
+        ]
+        if told:
+            found.append((place, normalise(repr(told))))
+    return tuple(found)

@@ -82,8 +82,17 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Stack:
+    """A row of a chart of shares that make a whole; rest: what they leave is one more."""
+
+    name: Line
+    shares: tuple[Value, ...]
+    rest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart of bars, of a curve of (x, y) with a mark at one x, or a forest plot with what its sides mean."""
+    """A chart of bars, of a curve of (x, y) with a mark at one x, a forest plot with what its sides mean, or stacks."""
 
     name: str  # unique in the document
     title: str
@@ -93,6 +102,8 @@ class Chart:
     mark: Value | None = None
     spans: tuple[Span, ...] = ()
     sides: tuple[str, str] = ("", "")
+    stacks: tuple[Stack, ...] = ()
+    keys: tuple[Line, ...] = ()  # what the shares of a stack are of
 
 
 Block: TypeAlias = Paragraph | Items | Heading | Table | Chart

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from curate.govern import drawing
+from curate.govern.datasheet import stacks
 from curate.govern.datasheet.blocks import Bar, Chart, Span
 from curate.govern.datasheet.values import written
 from curate.govern.drawing import BAR, COLORS, FONT, GAP, INK, MARK, PALE, RULE, shortened, start, whole, wide
@@ -37,6 +38,8 @@ def _effect(span: Span) -> plots.Effect:
 
 def specification(chart: Chart) -> dict[str, Any]:
     """Return a chart as a Vega-Lite specification that holds its data."""
+    if chart.stacks:
+        return stacks.specification(chart)
     return _curve(chart) if chart.curve else _bars(chart.bars[:MOST])
 
 

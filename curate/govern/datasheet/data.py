@@ -97,6 +97,11 @@ def _block(block: Block) -> dict[str, Any]:
 
 
 def _drawn(chart: Chart, points: list[dict[str, Any]]) -> dict[str, Any]:
+    if chart.stacks:
+        shown = [
+            {"name": _line(one.name), "shares": [_part(part) for part in one.shares]} for one in chart.stacks
+        ]
+        return {"keys": [_line(key) for key in chart.keys], "stacks": shown}
     if chart.spans:
         return {"effects": [_span(span) for span in chart.spans]}
     return {"points": points} if points else {"bars": [_bar(bar) for bar in chart.bars]}

@@ -97,6 +97,22 @@ def _missing(m: Held) -> Answer:
 
 
 def _splits(m: Held) -> Answer:
+    shards = [one for one in m["outputs"] if one.value["path"].startswith("data/") and "split" in one.value]
+    if shards:
+        found: dict[str, list[Held]] = {}
+        for one in shards:
+            found.setdefault(one.value["split"], []).append(one)
+        parts = [
+            (show(some[0]["split"]), " of ", total(one["records"] for one in some)) for some in found.values()
+        ]
+        return [
+            (
+                "Splits, by number of records: ",
+                *facts.listed(parts),
+                ". No shard holds two of them; records of one normalised prompt, and those that one cluster of "
+                "duplicates links, are in the same.",
+            )
+        ]
     return [
         (
             "None. All ",
@@ -163,9 +179,13 @@ def _untold(m: Held) -> Answer:
 def _sampling(m: Held) -> Answer:
     counts = m["counts"]
     chosen = facts.by_source(m, "selection")
+    mixes = any(one.value["name"] == "mix" for one in m["stages"])
     return [
         (
-            "Deterministic, without chance: all ",
+            "Deterministic; which records of a group stay that has more than was asked for, a keyed hash of their "
+            "content chose (the section on the mixture has the numbers): all "
+            if mixes
+            else "Deterministic, without chance: all ",
             show(counts["seen"]),
             " records of ",
             count(m["inputs"]),

@@ -127,6 +127,17 @@ class Evidence:
             pairs.append((span.name, [span.value, *ends]))
         if chart.mark is not None:
             pairs.append((chart.mark, []))
+        if chart.stacks:
+            return [
+                Markup(", ").join(
+                    _unlinked(line)
+                    for line in (
+                        one.name,
+                        *((*k, " ", v) for k, v in zip(chart.keys, one.shares, strict=False)),
+                    )
+                )
+                for one in chart.stacks
+            ]
         return [
             Markup(", ").join(
                 Markup(f"<span{_attributes(value)}>{escape(value.text)}</span>") for value in (name, *values)
@@ -161,6 +172,16 @@ class Evidence:
         if len(text) > CUT:
             return Markup('<b data-pointer="{}" data-of="cut">{}…</b>').format(pointer, text[:CUT])
         return Markup('<b data-pointer="{}">{}</b>').format(pointer, text)
+
+
+def _unlinked(line: Line) -> Markup:
+    """Return a line without links, for where nobody sees them."""
+    return Markup("").join(
+        Markup(f"<span{_attributes(part)}>{escape(part.text)}</span>")
+        if isinstance(part, Value)
+        else escape(str(part))
+        for part in line
+    )
 
 
 def _attributes(value: Value) -> str:

@@ -18,6 +18,7 @@ from curate.govern.datasheet import charts
 from curate.govern.datasheet.blocks import Block, Cell, Chart, Heading, Items, Line, Paragraph, Part, Strong
 from curate.govern.datasheet.questions import SECTIONS, STATES, Answered
 from curate.govern.datasheet.sheet import Sheet
+from curate.govern.datasheet.stacks import plain
 from curate.govern.datasheet.values import Value
 
 TEMPLATE = Path(__file__).parent / "paper.typ"
@@ -111,6 +112,9 @@ def _block(block: Block) -> dict[str, Any]:
             told = told or "; ".join(f"{x.text} {y.text}" for x, y in block.curve)
             told = told or "; ".join(
                 f"{one.name.text} {one.value.text}" for one in block.spans[: charts.MOST]
+            )
+            told = told or "; ".join(
+                f"{plain(one.name)}: {', '.join(value.text for value in one.shares)}" for one in block.stacks
             )
             width = int(re.search(r'width="(\d+)"', drawn).group(1))  # type: ignore[union-attr]
             return {

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.govern.datasheet import (
+    contamination,
+    diversity,
     drift,
     duplicates,
     earlier,
     effects,
     languages,
     method,
+    mixture,
     overview,
     personal,
     questions,
+    representation,
     sources,
 )
 from curate.govern.datasheet.blocks import Chart, Section
@@ -29,12 +33,16 @@ _SECTIONS = (
     overview.reasons,
     sources.sources,
     duplicates.section,
+    mixture.section,
     earlier.section,
     drift.section,
     sources.licenses,
     languages.section,
+    diversity.section,
+    representation.section,
     personal.edits,
     personal.section,
+    contamination.section,
     effects.section,
     method.section,
     method.files,

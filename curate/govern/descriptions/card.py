@@ -99,12 +99,22 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         "configs": [
             {
                 "config_name": "default",
-                "data_files": [{"split": "train", "path": f"data/part-*.{suffix}"}],
+                "data_files": _data_files(manifest, suffix),
             }
         ],
         "dataset_info": _info(manifest, shards),
     }
     return {key: value for key, value in made.items() if value not in (None, [])}
+
+
+def _data_files(manifest: Manifest, suffix: str) -> list[dict[str, Any]]:
+    """Return what ``datasets`` reads for each split: a pattern where all shards are one, else the shards by name."""
+    if not facts.has_splits(manifest):
+        return [{"split": "train", "path": f"data/part-*.{suffix}"}]
+    return [
+        {"split": split, "path": [shard["path"] for shard in shards]}
+        for split, shards in facts.splits(manifest, "data").items()
+    ]
 
 
 def size_category(records: int) -> str:
@@ -140,7 +150,12 @@ def _info(manifest: Manifest, shards: list[Mapping[str, Any]]) -> dict[str, Any]
     return {
         **({"features": features} if features and None not in features else {}),
         "splits": [
-            {"name": "train", "num_bytes": size, "num_examples": sum(shard["records"] for shard in shards)}
+            {
+                "name": split,
+                "num_bytes": sum(shard["bytes"] for shard in mine),
+                "num_examples": sum(shard["records"] for shard in mine),
+            }
+            for split, mine in facts.splits(manifest, "data").items()
         ],
         "download_size": size,
         "dataset_size": size,
@@ -242,7 +257,16 @@ def _sources(manifest: Manifest) -> str:
 def _loading(manifest: Manifest) -> str:
     suffix = str(facts.shards(manifest, "data")[0]["path"]).partition(".")[2]
     reader = "scan_parquet" if suffix == "parquet" else "scan_ndjson"
+    splits = ""
+    if facts.has_splits(manifest):
+        told = (
+            f"`{split}` of {number(sum(shard['records'] for shard in mine))} records"
+            for split, mine in facts.splits(manifest, "data").items()
+        )
+        splits = f"Splits: {', '.join(told)}; `manifest.json` names the shards of each.\n\n"
     return f"""## Load, verify, cite
+
+{splits}\
 
 ```python
 from datasets import load_dataset

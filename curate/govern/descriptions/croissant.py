@@ -88,9 +88,12 @@ def document(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "isLiveDataset": False,
         "distribution": [entry for part in parts for entry in _files(manifest, part)],
         "recordSet": [
-            _record_set(manifest, part, columns)
-            for part in parts
-            if (columns := manifest.get("schema", {}).get(part))
+            *_splits(manifest),
+            *(
+                _record_set(manifest, part, columns)
+                for part in parts
+                if (columns := manifest.get("schema", {}).get(part))
+            ),
         ],
         **{f"rai:{name}": value for name, value in statements(manifest).items()},
         "prov:wasDerivedFrom": [_source(manifest, source) for source in manifest["recipe"]["sources"]],
@@ -144,7 +147,54 @@ def _files(manifest: Mapping[str, Any], part: str) -> list[dict[str, Any]]:
                 "includes": f"{part}/part-*.{suffix}",
             }
         )
+    if facts.has_splits(manifest):
+        entries += [
+            {
+                "@type": "cr:FileSet",
+                "@id": f"{part}-{split}",
+                "name": f"{part}-{split}",
+                "description": f"The shards of {part}/ that hold the split {split}, and no other.",
+                "encodingFormat": _FORMATS[suffix],
+                "includes": [shard["path"] for shard in mine],
+            }
+            for split, mine in facts.splits(manifest, part).items()
+        ]
     return entries
+
+
+_SPLIT_TYPES = {"train": "cr:TrainingSplit", "validation": "cr:ValidationSplit", "test": "cr:TestSplit"}
+
+
+def _splits(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the splits as a record set (Croissant 1.1, ML-specific features: splits); none where there are none."""
+    if not facts.has_splits(manifest):
+        return []
+    names = list(facts.splits(manifest, "data"))
+    described = {"splits/name": "name of the split", "splits/url": "its kind, by Croissant's terms"}
+    return [
+        {
+            "@type": "cr:RecordSet",
+            "@id": "splits",
+            "name": "splits",
+            "description": f"{len(names)} rows, the release's splits: records of one prompt, and near-duplicates of "
+            "one cluster, are in the same.",
+            "dataType": "cr:Split",
+            "key": {"@id": "splits/name"},
+            "field": [
+                {
+                    "@type": "cr:Field",
+                    "@id": name,
+                    "name": name.partition("/")[2],
+                    "description": told,
+                    "dataType": "sc:URL" if name == "splits/url" else "sc:Text",
+                }
+                for name, told in described.items()
+            ],
+            "data": [
+                {"splits/name": name, "splits/url": _SPLIT_TYPES.get(name, "cr:Split")} for name in names
+            ],
+        }
+    ]
 
 
 def _suffix(shards: Sequence[Mapping[str, Any]]) -> str:
@@ -162,6 +212,10 @@ def _record_set(
         source = {"fileSet": {"@id": f"{part}-shards"}}
         notes = notes or _NOT_HASHED
     fields = [field(part, column["name"], column["type"], source) for column in columns]
+    if part == "records" and facts.has_splits(manifest):
+        for made in fields:
+            if made is not None and made["@id"] == "records/split":
+                made["references"] = {"field": {"@id": "splits/name"}}
     left_out = [column["name"] for column, made in zip(columns, fields, strict=True) if made is None]
     if left_out:
         notes += f" Columns of a type that Croissant cannot express: {', '.join(left_out)}."

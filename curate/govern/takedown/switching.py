@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import IntegrityError, RecipeError
-from curate.govern import derived, measures, signing
+from curate.govern import derived, measures, mixture, signing
 from curate.govern import manifest as manifests
 from curate.govern.takedown import account
 from curate.govern.takedown.erasing import Erased, beside, erase
@@ -170,7 +170,8 @@ def _prepared(
         **remade,
         **_takedown_files(out, new, number, manifest, request, matched, erased, times, secret, rule, told),
     }
-    entries = {path: manifests.output(shard, new) for path, shard in written.items()}
+    splits = {e["path"]: {"split": e["split"]} for e in manifest["outputs"] if "split" in e}
+    entries = {path: manifests.output(shard, new) | splits.get(path, {}) for path, shard in written.items()}
     rest = [
         entry for entry in manifest["outputs"] if entry["path"] not in entries and entry["path"] not in mine
     ]
@@ -219,7 +220,9 @@ def _measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     ]
     languages.sort(key=lambda row: (row["source"], -row["before"], row["language"]))
     untold = {key: before[key] for key in ("languages_untold",) if key in before}
-    return {**found, "statistics": {**found["statistics"], "languages": languages, **untold}}
+    statistics = {**found["statistics"], "languages": languages, **untold}
+    mixed = mixture.after_erasing(manifest.get("mixture"), found["mixture"])
+    return {**found, "statistics": statistics, "mixture": mixed}
 
 
 def _takedown_files(

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow.compute as pc
+from pyarrow.parquet import ParquetFile
 
 from curate import __version__
 from curate.govern import derived, measures
@@ -46,6 +48,35 @@ def totals(out: Path, manifest: Mapping[str, Any], outcome: Outcome) -> None:
         if sum(stage[key] for stage in stages) != counts[key]:
             outcome.wrong(NAME, f"counts: {key} of the stages does not add up to {counts[key]:,}")
     _tables(out, manifest, outcome)
+    _splits(out, manifest, outcome)
+
+
+def _splits(out: Path, manifest: Mapping[str, Any], outcome: Outcome) -> None:
+    """Hold the shards to the splits that they are listed for: records/ states each record's, a null is ``train``."""
+    listed = {
+        entry["path"]: entry for entry in manifest["outputs"] if entry["path"].startswith("records/part-")
+    }
+    if all("split" not in entry for entry in listed.values()):
+        return
+    of_data = {
+        entry["path"].partition("/")[2].partition(".")[0]: entry.get("split")
+        for entry in manifest["outputs"]
+        if entry["path"].startswith("data/part-")
+    }
+    for path, entry in listed.items():
+        if not (out / path).is_file():
+            continue  # told elsewhere
+        with ParquetFile(out / path) as file:
+            held = {"train"} if "split" not in file.schema_arrow.names else set()
+            for group in range(file.num_row_groups if not held else 0):
+                column = file.read_row_group(group, columns=["split"]).column("split")
+                held |= {"train" if split is None else split for split in pc.unique(column).to_pylist()}
+        if held - {entry.get("split")}:
+            outcome.wrong(
+                path, f"holds records of the split {min(held - {entry.get('split')})}, not only of its own"
+            )
+        if of_data.get(Path(path).stem) != entry.get("split"):
+            outcome.wrong(NAME, f"{path} is listed for another split than the shard of data/ beside it")
 
 
 def _sums(counts: Mapping[str, int], where: str, outcome: Outcome) -> None:
