@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: run test lint bench-dedup schemas clean lock
+.PHONY: run test lint bench-dedup schemas notebooks clean lock
 
 run: .venv
 	$(BIN)/python -m curate.demo demo
@@ -23,17 +23,21 @@ lint: .venv
 # Pinned by constraints.txt; made anew when what it installs changes.
 .venv: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,s3,fast,lid176,lingua,ner,semantic,tune,score,webdataset,lm-eval,ray]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,s3,fast,lid176,lingua,ner,semantic,tune,score,tokens,webdataset,lm-eval,ray]'
 	touch .venv
 
 # Write manifests/schema/ from the code (after a change of what recipes, source manifests or answers may hold).
 schemas: .venv
 	for name in recipe source answers; do $(BIN)/curate schema $$name > manifests/schema/$$name.schema.json; done
 
+# Run the notebooks and keep what they show.
+notebooks: .venv
+	$(BIN)/python notebooks/execute.py
+
 # Write constraints.txt from pyproject.toml (after a change of its dependencies).
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet --editable '.[dev,s3,fast,lid176,lingua,ner,semantic,tune,score,webdataset,lm-eval,ray]'
+	.venv-lock/bin/pip install --quiet --editable '.[dev,s3,fast,lid176,lingua,ner,semantic,tune,score,tokens,webdataset,lm-eval,ray]'
 	(echo '# Exact versions of everything a checkout installs; `make lock` writes it.'; \
 	 echo 'torch==2.13.0'; .venv-lock/bin/pip freeze --exclude-editable --exclude torch) > constraints.txt
 	rm -rf .venv-lock

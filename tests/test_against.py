@@ -78,7 +78,7 @@ def kept(release: Release) -> list[str]:
 def edited(rng: random.Random, text: str, edits: int) -> str:
     words = text.split()
     for place in rng.sample(range(len(words)), edits):
-        words[place] = f"w{rng.randrange(1000)}".translate(str.maketrans("0123456789", "abcdefghij"))
+        words[place] = f"w{rng.randrange(1000)}"
     return " ".join(words)
 
 
@@ -338,7 +338,7 @@ def test_prompt_and_response_must_both_be_held(tmp_path: Path) -> None:
     rng = random.Random(2)
     prompts, answers = ([sentence(rng, 30) for _ in range(4)] for _ in range(2))
     make(tmp_path, "a", [sketches.chat(p, r) for p, r in zip(prompts, answers, strict=True)])
-    new = [sketches.chat(edited(rng, prompts[0], 1), edited(rng, answers[0], 1))]
+    new = [sketches.chat(f"now {prompts[0]}", f"well {answers[0]}")]
     new += [sketches.chat(prompts[1], sentence(rng, 30)), sketches.chat(sentence(rng, 30), answers[1])]
     new += [sketches.chat(prompts[2], answers[3]), sketches.chat(prompts[3], answers[3])]
     found = held(make(tmp_path, "b", new, "a"))

@@ -365,7 +365,7 @@ def test_init_writes_a_recipe_that_loads_and_overwrites_nothing(folder: Path) ->
 
     recipe = load(folder / "curate.yaml")
     assert [source.name for source in recipe.sources] == list(corpus.SOURCES)
-    stages = ["license", "conversation", "exact", "minhash", "language", "pii"]
+    stages = ["profile", "license", "conversation", "exact", "minhash", "language", "pii"]
     assert [stage.name for stage in recipe.stages] == stages
     for source in recipe.sources:
         told = (source.title, source.description, source.creator, source.collected, source.terms)

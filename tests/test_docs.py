@@ -52,11 +52,14 @@ def test_the_readme_s_recipe_is_a_good_one(tmp_path: Path) -> None:
     (sources / "handbook.yaml").write_text((ROOT / "manifests/sources/handbook.yaml").read_text())
     (tmp_path / "curate.yaml").write_text(text)
     assert [spec.name for spec in recipe.load(tmp_path / "curate.yaml").stages] == [
+        "profile",
         "license",
         "conversation",
         "exact",
         "minhash",
         "language",
+        "quality",
+        "injection",
         "pii",
     ]
 
