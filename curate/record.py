@@ -199,15 +199,18 @@ def told_calls(keys: Mapping[str, Any] | None) -> str:
     """Return the calls in a turn's further keys as text; see :func:`utterances`."""
     lines = []
     for call in calls_of(keys):
-        arguments = call.get("arguments")
-        if isinstance(arguments, str):
-            try:
-                arguments = orjson.loads(arguments)
-            except orjson.JSONDecodeError:
-                lines.append(f"{call.get('name')}({arguments})")
-                continue
-        lines.append(f"{call.get('name')}({orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS).decode()})")
+        lines.append(f"{call.get('name')}({_told_arguments(call.get('arguments'))})")
     return "\n".join(lines)
+
+
+def _told_arguments(arguments: Any) -> str:
+    """Return arguments as JSON with sorted keys; text that is none, or is nested too deep to be sorted, as it is."""
+    if not isinstance(arguments, str):
+        return orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS).decode()
+    try:
+        return orjson.dumps(orjson.loads(arguments), option=orjson.OPT_SORT_KEYS).decode()
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return arguments
 
 
 def prompts_and_responses(batch: Batch) -> tuple[list[str], list[str]]:

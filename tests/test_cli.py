@@ -200,11 +200,15 @@ def test_a_run_that_is_stopped_says_so_and_leaves_no_worker(corpus: Path, number
     assert not Path(f"/proc/{worker}").exists()
 
 
-def test_rules_test_runs_every_example(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rules", "test"]) == 0
+def test_rules_test_runs_every_example(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:  # test_rules.py runs all packs
+        patched.setattr(rules, "names", lambda: ("conversation", "licenses"))
+        assert main(["rules", "test"]) == 0
     out = capsys.readouterr().out
-    for pack in ("conversation", "languages", "licenses", "pii"):
-        assert f"{pack}: " in out
+    assert "conversation: " in out
+    assert "licenses: " in out
     assert main(["rules", "list", "--json"]) == 0
     packs = orjson.loads(capsys.readouterr().out)
     assert {"conversation", "languages", "licenses", "pii"} <= {pack["pack"] for pack in packs}

@@ -11,7 +11,7 @@ import pytest
 from reference import toolcalls as slow
 
 from curate.record import MESSAGES
-from curate.stages import _toolcalls
+from curate.stages import _toolcalls, _toolschemas
 from curate.stages.conversation import Conversation
 
 CLOCK = {
@@ -88,6 +88,8 @@ def test_declarations_in_a_nested_column_are_read_like_json_text() -> None:
         {"properties": {"zone": {"$ref": "http://127.0.0.1:9/schema.json"}}},
         {"$ref": "#"},
         {"properties": 3},
+        {"$schema": "http://json-schema.org/draft-03/schema#", "type": "text"},
+        json.loads('{"properties": {"zone": ' * 400 + "true" + "}}" * 400),
     ],
 )
 def test_a_broken_schema_is_a_finding_and_never_reaches_out(parameters: Any) -> None:
@@ -105,11 +107,29 @@ def test_patterns_of_a_schema_run_in_linear_time() -> None:
     assert asked(call("clock", json.dumps(arguments)), tools=tools) == {"invalid-arguments": "flag"}
 
 
+def test_what_a_schema_asks_for_is_bounded() -> None:
+    doubling = {f"a{i}": {"allOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(20)}
+    bomb = {"$ref": "#/$defs/a0", "$defs": {**doubling, "a20": {}}}
+    tools = [{"name": "clock", "parameters": bomb}]
+    assert asked(call("clock", "{}"), tools=tools) == {"broken-tools": "flag"}
+    tools = [{"name": "clock", "parameters": {"properties": {"days": {"uniqueItems": True}}}}]
+    days = [{"day": n} for n in range(3000)]
+    assert asked(call("clock", json.dumps({"days": days})), tools=tools) == {}
+    twice = [*days, {"day": 7.0}]
+    assert asked(call("clock", json.dumps({"days": twice})), tools=tools) == {"invalid-arguments": "flag"}
+
+
+def test_a_result_whose_name_is_no_text_names_no_tool() -> None:
+    turns = [("user", "Time?", None), ("assistant", "", {"tool_calls": [call("clock", "{}")]})]
+    named: list[tuple[str, str, Any]] = [("tool", "12", {"name": ["clock"]}), ("assistant", "Noon.", None)]
+    assert reasons(record_of([*turns, *named])) == {}
+
+
 def test_a_schema_is_made_ready_once() -> None:
-    before = _toolcalls._compiled.cache_info().misses
+    before = _toolschemas._compiled.cache_info().misses
     for _ in range(5):
         asked(call("unique", "{}"), tools=[{"name": "unique", "parameters": {"title": "made ready once"}}])
-    assert _toolcalls._compiled.cache_info().misses == before + 1
+    assert _toolschemas._compiled.cache_info().misses == before + 1
 
 
 def test_calls_without_ids_are_matched_by_count_and_name() -> None:

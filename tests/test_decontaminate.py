@@ -321,6 +321,8 @@ def test_formats_are_read_alike_and_fields_can_be_named(tmp_path: Path) -> None:
         ("e.txt", "x", r"found .txt; allowed: .jsonl"),
         ("e.jsonl", '{"a": "SECRET', r"cannot be read as an evaluation file \(JSONDecodeError\)"),
         ("e.jsonl", "[1]", "row 1 is no object"),
+        ("e.json", "5", r"cannot be read as an evaluation file \(ValueError\)"),
+        ("e.csv", "a,b\n1,2,SECRET\n", "holds no evaluation item that can be read; found None, a, b"),
         (
             "e.jsonl",
             '{"a": "SECRET"}',

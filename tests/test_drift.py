@@ -92,6 +92,18 @@ def test_labels_that_one_release_does_not_name_are_put_to_the_others_unless_it_n
     assert counts.tolist() == [[6, 0, 5], [6, 9, 4]]
 
 
+def test_topics_that_each_release_learnt_of_its_own_records_are_not_compared() -> None:
+    """Two halves of a set have topics of other names: that is no drift, and a gate that asks for it is not met."""
+    before = _one("topic", ["garden, hedge"] * 50 + ["none"] * 9)
+    other = _one("topic", ["hedge, lawn"] * 50 + ["none"] * 9)
+    fewer = _one("topic", ["garden, hedge"] * 50 + ["valve"] * 40 + ["none"] * 9)
+    assert drift.compare(before, other) == []
+    assert drift.compare(before, _one("topic", ["none"] * 59)) == []
+    assert [one.drifted for one in drift.compare(before, fewer)] == [True]
+    asked = {**before, "against": {"name": "a", "version": "1"}, "max_distance": 0.1, "dimensions": ["topic"]}
+    assert not drift.gate(drift.told(asked, other))["passed"]
+
+
 def test_values_of_few_records_are_not_named() -> None:
     told = distributions.by_value("topic", {"common": 50, "of one person": 1, "rare": 4})
     assert told["counts"] == [["common", 50], [None, 5]]
@@ -134,6 +146,19 @@ def test_the_gate_judges_a_batch_against_an_earlier_release(
     assert "drifted" in capsys.readouterr().out
 
 
+def test_after_a_take_down_gate_and_finding_say_what_was_counted_again(tmp_path: Path) -> None:
+    curate.run(_write(tmp_path, "v1", 30), tmp_path / "v1", workers=1)
+    gates = "gates: {drift: {against: v1}}"
+    made = curate.run(_write(tmp_path, "v2", 62, gates), tmp_path / "v2", workers=1)
+    assert made.failed_gates  # 0.1067 of the records more are German
+    curate.takedown(made.path, ids=["web/0", "web/1", "web/2"])
+    after = curate.load(made.path)
+    assert [one for one in after.manifest["drift"]["dimensions"] if one["drifted"]] == []
+    assert after.failed_gates == []
+    assert not any(one["reason"] == "drift/shifted" for one in after.manifest["findings"])
+    assert curate.verify(made.path).ok
+
+
 def test_a_gate_that_names_no_release_is_refused_with_its_line(tmp_path: Path) -> None:
     path = _write(tmp_path, "v1", 0, "gates: {drift: {against: nowhere}}")
     with pytest.raises(
@@ -149,4 +174,4 @@ def test_the_datasheet_tells_drift_with_its_evidence(tmp_path: Path) -> None:
     assert "task cannot be compared" in made.failed_gates[0]["where"]
     page = (made.path / "datasheet.md").read_text()
     assert "## Drift" in page
-    assert "Not compared, since one of the two lacks it: task" in page
+    assert "Not compared, since one of the two lacks it, or they have topics of their own: task" in page

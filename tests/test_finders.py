@@ -34,7 +34,7 @@ from curate.stages.finders.triggers import derive
 from curate.stages.finders.windows import Windows
 from curate.stages.finders.words import SpacyWords
 
-COUNT = int(os.environ.get("CURATE_FUZZ", "2000"))
+COUNT = int(os.environ.get("CURATE_FUZZ", "1000"))
 COUNTRIES = (
     "au",
     "ca",

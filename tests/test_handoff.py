@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 import pytest
 from conftest import write_jsonl
+from handed import answer, calling, user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -355,3 +356,24 @@ def test_a_column_of_nested_values_is_read_from_parquet_as_it_was(tmp_path: Path
 
 
 FROZEN = [((0, 2), [7, 8, 2, 3, 5, 4, 1, 6, 0]), ((1,), [0, 1, 2])]
+
+
+def test_datasets_reads_json_lines_whose_first_shard_holds_no_calls_of_tools(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    write_jsonl(
+        tmp_path / "chat.jsonl",
+        [{"id": n, "messages": [user(f"{n} " * 300), answer("Yes.")]} for n in range(4)],
+    )
+    write_jsonl(tmp_path / "tool.jsonl", [calling(n) for n in range(3)])
+    sources = "".join(
+        f"  - {{name: {name}, files: [{name}.jsonl], license: MIT}}\n" for name in ("chat", "tool")
+    )
+    (tmp_path / "curate.yaml").write_text(
+        f'curate: 1\nname: lines\nversion: "1"\nsources:\n{sources}stages: [license]\n'
+        "output: {format: jsonl.zst, shard_size: 100B}\n"
+    )
+    made = curate.run(tmp_path / "curate.yaml", workers=1)
+    assert len([*(made.path / "data").iterdir()]) > 1
+    held = datasets.load_dataset(str(made.path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert held["id"] == [record["id"] for record in made]
+    assert held[-1]["messages_extra"][1]["tool_calls"][0]["function"]["name"] == "weigh"

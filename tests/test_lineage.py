@@ -15,6 +15,7 @@ from conftest import make_corpus
 
 import curate
 from curate.govern import lineage
+from curate.io import formats
 
 SCHEMA = Path(__file__).parent / "vendor" / "openlineage" / "run-event-2-0-2.schema.json"
 CHECKER = jsonschema.Draft202012Validator(
@@ -57,6 +58,25 @@ def test_the_schema_accepts_every_event(events: list[dict[str, Any]]) -> None:
     for event in events:
         assert _faults(event) == []
         uuid.UUID(event["run"]["runId"])
+
+
+def test_every_role_of_every_format_leads_to_a_column_of_data() -> None:
+    roles = {
+        role for table in (formats.REQUIRED, formats.OPTIONAL) for held in table.values() for role in held
+    }
+    fields = {role: f"my_{role}" for role in sorted(roles | {*formats.DESCRIPTION})}
+    manifest = {
+        "recipe": {"stages": [{"name": "pii"}]},
+        "inputs": [{"source": "pairs", "path": "pairs.jsonl"}],
+        "sources": [{"name": "pairs", "fields": fields}],
+    }
+    found = lineage._Lineage.__new__(lineage._Lineage)
+    found.manifest = manifest
+    columns = found._column_lineage()
+    assert {"my_prompt", "my_chosen"} <= {one["field"] for one in columns["messages"]["inputFields"]}
+    [lost] = columns["rejected"]["inputFields"]
+    assert lost["field"] == "my_rejected"
+    assert lost["transformations"][0]["masking"]
 
 
 BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {

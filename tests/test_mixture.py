@@ -203,6 +203,8 @@ def test_a_take_down_leaves_the_splits_as_they_were(release: curate.Release, tmp
     before, now = (one.manifest["mixture"]["dimensions"][0]["all"]["records"] for one in (release, after))
     assert now[-1] == before[-1] - 1
     assert all(n < m for n, m in zip(now, before, strict=True))
+    said = "are in no count here, though the stages of the run saw them"
+    assert [said in (one / "datasheet.md").read_text() for one in (release.path, out)] == [False, True]
 
 
 def test_what_was_erased_where_removed_records_are_not_kept_is_taken_off_every_count() -> None:
@@ -231,6 +233,30 @@ def test_what_was_erased_where_removed_records_are_not_kept_is_taken_off_every_c
     assert said["all"]["records"] == [None, sum(less.values()), sum(erased.values())]
     by_name = {one["group"]: one["records"][1:] for one in said["groups"]}
     assert by_name == {name: [less[name], erased[name]] for name in by_name}
+
+
+def test_a_group_that_was_large_and_is_small_now_keeps_its_count_after_a_take_down(tmp_path: Path) -> None:
+    """Of sixteen tasks, one has most records, and few of these are kept: it is not among the largest then."""
+    verbs = "write explain list create give compute sort design suggest describe translate summarize find"
+    rows = [
+        {"id": f"{verb}{n}", "instruction": f"{verb.title()} it: {n} {verb}.", "output": f"{n} {verb} it is."}
+        for verb in verbs.split()
+        for n in range(6)
+    ]
+    rows += [
+        {"id": f"r{n}", "instruction": f"Rewrite it: {n}.", "output": "yes" * (n < 2)} for n in range(30)
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(orjson.dumps(row) for row in rows))
+    (tmp_path / "curate.yaml").write_text(
+        "curate: 1\nname: few\nversion: '1'\nsources: [{name: a, files: [a.jsonl], license: MIT, fields: {id: id}}]\n"
+        "stages: [profile: {topics: 0}, conversation]\noutput: {keep_removed: false}\n"
+    )
+    out = curate.run(tmp_path / "curate.yaml", workers=1).path
+    curate.takedown(out, ids=["a/write3"])
+    [told] = [one for one in curate.load(out).manifest["mixture"]["dimensions"] if one["dimension"] == "task"]
+    last = {group["group"]: group["records"][-1] for group in told["groups"]}
+    assert last["rewrite"] == 2
+    assert sum(last.values()) + told["others"]["records"][-1] == told["all"]["records"][-1] == 79
 
 
 def test_the_datasheet_shows_the_mixture_and_what_was_asked_for(release: curate.Release) -> None:

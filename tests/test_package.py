@@ -36,19 +36,30 @@ def test_rules_templates_and_phrases_travel_in_the_wheel(unpacked: Path) -> None
     assert not (unpacked / "tests").exists()
 
 
+RECIPE = """\
+curate: 1
+name: small
+version: "1"
+sources: [{name: here, files: [data/support/tickets.jsonl.gz], license: CC0-1.0}]
+stages: [license, conversation, injection, pii]
+"""
+
+
 def test_the_wheel_runs_without_the_checkout(unpacked: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(unpacked)!r}); import curate, curate.cli; "
-        f"assert curate.__file__.startswith({str(unpacked)!r}); "
-        "code = curate.cli.main(['init', 'here']) or curate.cli.main(['run', 'here/curate.yaml', '--dry-run']); "
-        "sys.exit(code)"
+        f"assert curate.__file__.startswith({str(unpacked)!r}); main = curate.cli.main; "
+        f"code = main(['init', 'here']); open('here/small.yaml', 'w').write({RECIPE!r}); "
+        "sys.exit(code or main(['run', 'here/small.yaml', '--workers', '1']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "nothing was written" in done.stdout
+    assert "datasheet.html" in done.stdout
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == [
         "curate.yaml",
         "data",
         "manifests",
+        "release",
+        "small.yaml",
         "truth.jsonl",
     ]

@@ -141,6 +141,22 @@ def test_what_is_named_is_common_and_written_small() -> None:
     assert all("kowalski" not in name and "zyxomma" not in name for name in found.names)
 
 
+def test_no_address_and_no_name_of_a_person_is_named_however_often_it_stands_there_in_small_letters() -> None:
+    tail = "please write to mila.gonzalez@acmewidgets.example, @zyxomma or https://qwibble.example/page"
+    found = _topics.learn([f"the invoice {n} of okonkwo and gonzalez is late, {tail}" for n in range(60)], 3)
+    assert {"invoice", "late", "please"} <= set(found.common)
+    assert not {"gonzalez", "mila", "acmewidgets", "zyxomma", "qwibble", "example"} & set(found.common)
+
+
+def test_in_a_sample_of_few_records_no_word_is_common() -> None:
+    assert _topics.learn(["tell johnsmithson", "ask zebulonpike"], 4).common == ()
+
+
+def test_fewer_kinds_of_texts_than_topics_are_asked_for_are_no_obstacle() -> None:
+    kinds = ("garden hedge", "copper valve", "river boat", "silver spoon", "winter coat")
+    assert len(_topics.learn([f"{kinds[n % 5]} {n}" for n in range(400)], 9).names) == 5
+
+
 def subjects(rng: random.Random, records: int) -> list[tuple[str, str]]:
     """Make texts of three subjects, each with the subject's name."""
     of = {
@@ -276,3 +292,18 @@ def test_without_the_stage_the_datasheet_says_how_to_get_the_reports(tmp_path: P
     made_without = curate.run(recipe, workers=1)
     assert not {"diversity", "representation"} & set(made_without.manifest)
     assert "`- profile` as its first stage" in (made_without.path / "datasheet.md").read_text()
+
+
+def test_a_take_down_without_removed_records_leaves_no_stale_report(tmp_path: Path) -> None:
+    recipe = _corpus(tmp_path)
+    with recipe.open("a") as file:
+        file.write("output: {keep_removed: false}\n")
+    out = curate.run(recipe, workers=1).path
+    [gone] = pq.read_table(out / "records" / "part-00000.parquet", columns=["id"])[0][:1].to_pylist()
+    assert curate.load(out).manifest["diversity"]["records"]["after"] == 240
+    curate.takedown(out, ids=[gone])
+    after = curate.load(out).manifest
+    assert after["counts"]["kept"] == 239
+    assert not {"diversity", "representation"} & set(after)
+    assert "records were erased on request" in (out / "datasheet.md").read_text()
+    assert curate.verify(out).ok

@@ -201,6 +201,11 @@ def test_what_a_decision_tells_is_the_score_and_its_threshold() -> None:
         ({"thresholds": {"gopher-few-word": 3}}, "did you mean 'gopher-few-words'"),
         ({"actions": {"c4-sentences": "drop"}}, "of the pack c4, which is not asked; add it to packs"),
         ({"actions": {"loop": "edit"}}, "Input should be"),
+        (
+            {"thresholds": {"gopher-few-words": float("nan")}},
+            "no number; 'actions: {gopher-few-words: keep}'",
+        ),
+        ({"packs": []}, "packs is empty"),
     ],
 )
 def test_a_rule_that_is_not_asked_is_an_error(options: dict[str, Any], said: str) -> None:

@@ -44,7 +44,14 @@ def test_a_bad_line_becomes_a_fault_between_its_neighbours(
 
 
 GOOD_TURNS = [{"role": "user", "content": "a"}]
+DEEP = "[" * 300 + "]" * 300
 BAD_CONVERSATIONS: list[tuple[str, dict[str, Any], str, str]] = [
+    (
+        "openai",
+        {"messages": f'[{{"role": "user", "content": "a", "name": {DEEP}}}]'},
+        "read/too-deep",
+        "a turn's keys are nested too deep to be written as JSON",
+    ),
     ("openai", {"messages": None}, "read/null-text", "'messages' is null"),
     ("openai", {"other": 1}, "read/missing-field", "'messages' is missing"),
     ("openai", {"messages": {}}, "read/wrong-type", "'messages' is an object; expected a list of turns"),
@@ -224,6 +231,13 @@ def test_a_file_without_the_column_gives_a_fault_for_every_record(tmp_path: Path
         (2, "read/missing-field"),
     ]
     assert table.num_rows == 1
+
+
+def test_a_record_nested_too_deep_to_be_written_again_goes_to_quarantine(tmp_path: Path) -> None:
+    content = f'{{"text": "a", "own": {DEEP}}}\n{{"text": "b", "own": [1]}}\n'.encode()
+    table, faults = all_of(plan_of(tmp_path, {"x.jsonl": content}))
+    assert [(fault.row, fault.reason) for fault in faults] == [(1, "read/too-deep")]
+    assert (table["text"].to_pylist(), table["own"].to_pylist()) == (["b"], ["[1]"])
 
 
 def test_every_reason_in_the_tables_is_documented_and_every_documented_one_is_tested() -> None:

@@ -83,6 +83,18 @@ PAIRS: list[tuple[str, dict[str, Any], Turns, Turns]] = [
         [("user", "q"), ("assistant", '[{"a": 1}]')],
         [("assistant", "[]")],
     ),
+    (
+        "an answer that shows a turn in JSON is text, as the other is",
+        {"prompt": "q", "chosen": '[{"role": "user", "content": "Hi"}]', "rejected": "no"},
+        [("user", "q"), ("assistant", '[{"role": "user", "content": "Hi"}]')],
+        LOST,
+    ),
+    (
+        "a system that the turns begin with is said once",
+        {"system": "s", "chosen": openai([*ASKED, *WON]), "rejected": openai([*ASKED, *LOST])},
+        [*ASKED, *WON],
+        LOST,
+    ),
 ]
 
 
@@ -109,6 +121,13 @@ def test_every_form_of_a_pair_becomes_a_conversation_and_the_reply_that_lost(
     assert found[REJECTED] == openai(rejected)
     assert found.get(MESSAGES_EXTRA) is None  # a column there may be, where texts hold JSON
     assert found.keys() - {MESSAGES_EXTRA} == {*record.schema("messages").names, REJECTED}
+
+
+def test_columns_named_like_those_beside_turns_travel_under_another_name(tmp_path: Path) -> None:
+    own = {"messages": openai([*ASKED, *WON]), "messages_extra": "mine", "rejected": "theirs"}
+    (found,) = records_of(tmp_path, {"x.jsonl": jsonl(own)})
+    assert (found["input_messages_extra"], found["input_rejected"]) == ("mine", "theirs")
+    assert not {MESSAGES_EXTRA, REJECTED} & found.keys()
 
 
 def test_a_source_without_pairs_has_no_such_column(tmp_path: Path) -> None:

@@ -222,8 +222,13 @@ def test_limits_are_no_part_of_what_scores_depend_on_and_the_model_s_files_are(
 
 
 @pytest.mark.parametrize(
-    "options", [{"measure": "ifd", "on": "prompt"}, {"measure": "perplexity", "min": 2, "max": 1}]
+    "options",
+    [
+        {"measure": "ifd", "on": "prompt"},
+        {"measure": "perplexity", "min": 2, "max": 1},
+        {"measure": "perplexity", "max": float("nan")},
+    ],
 )
 def test_what_cannot_be_meant_is_an_error(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=r"take out on|exchange them"):
+    with pytest.raises(ValidationError, match=r"take out on|exchange them|finite number"):
         Score.Options.model_validate({"models": {"m": {"model": "lm", **options}}})

@@ -467,3 +467,48 @@ def test_a_stage_that_is_gone_leaves_the_arms_that_need_it_out(tmp_path: Path) -
     assert "cannot be imported" in corpus.noops["shout"]
     assert "only_exact" in named(corpus)
     assert trained(corpus, named(corpus)["full"]) == released(release.path)
+
+
+MIXED = """\
+  - profile
+  - license: {allow: commercial, unknown: quarantine}
+  - conversation
+  - exact
+  - language
+  - pii
+  - quality
+"""
+CAPS = '  - mix: {caps: {source: {docs: 70}, task: {none: 60, "*": 20}, language: {"*": 90}}}\n'
+
+
+def test_arms_of_a_mix_know_the_groups_that_earlier_stages_state(tmp_path: Path) -> None:
+    make(tmp_path)
+    made = run(tmp_path, MIXED + CAPS)
+    corpus = build(made, tmp_path)
+    assert trained(corpus, named(corpus)["full"]) == released(made.path)
+    for stage in ("profile", "license", "conversation", "pii"):
+        mine = [name for name in tables.names(made) if name != stage]
+        wanted = released(run(tmp_path, without(MIXED + CAPS, mine), f"out-{stage}").path)
+        arm = named(corpus).get(f"without_{stage}", named(corpus)["full"])
+        assert trained(corpus, arm) == wanted, stage
+
+
+@pytest.mark.parametrize("layout", ["parquet", "jsonl.zst"])
+def test_what_is_kept_apart_to_validate_with_is_never_trained_on(tmp_path: Path, layout: str) -> None:
+    make(tmp_path)
+    mix = "  - mix: {caps: {source: {docs: 70}}, splits: {test: 0.1, validation: 20}}\n"
+    made = run(tmp_path, MIXED + mix, more=f"output: {{format: {layout}}}\n")
+    apart: set[str] = set()
+    for entry in made.manifest["outputs"]:
+        if entry["path"].startswith("records/") and entry["split"] != "train":
+            table = pq.read_table(made.path / entry["path"], columns=["source", "locator"])
+            apart |= {f"{source} {at}" for source, at in zip(*table.to_pydict().values(), strict=True)}
+    assert len(apart) == made.splits["test"] + made.splits["validation"] > 20
+    for given in ({}, {"heldout": 30}, {"heldout": 20, "nbytes": 15_000}):
+        corpus = build(made, tmp_path, **given)
+        assert not {corpus.texts[place].key for arm in corpus.arms for place in arm.of(0)} & apart
+        contents = {text.turns for text in corpus.texts}
+        assert not {item.text.turns for item in corpus.items} & contents
+        assert any(
+            f"{len(apart)} records that the release keeps apart" in note for note in corpus.counts["notes"]
+        )

@@ -56,6 +56,7 @@ def test_utterances_of_plain_records_are_their_turns() -> None:
         ({"tool_calls": [{"function": {"name": "f", "arguments": "not JSON"}}]}, "f(not JSON)"),
         ({"tool_calls": None, "name": "n"}, ""),
         ({"tool_calls": "weird"}, "None(weird)"),
+        ({"function_call": {"name": "f", "arguments": "[" * 300 + "]" * 300}}, f"f({'[' * 300 + ']' * 300})"),
     ],
 )
 def test_calls_are_told_without_their_ids(keys: dict[str, object], told: str) -> None:

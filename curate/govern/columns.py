@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from curate.io.cells import is_json_text
-from curate.record import MESSAGES
+from curate.record import DESCRIPTION, MESSAGES, MESSAGES_EXTRA, REJECTED
 
 LINES = 10_000  # of JSON, that are read to tell the types of columns, which JSON does not state
 JSON = "json"  # type of a column of values of any type, objects among them
@@ -25,13 +25,13 @@ def measure(folder: Path) -> dict[str, list[dict[str, str]]]:
     """Return the columns of data/ and records/ in order, each {name, type}; a table that is not there is left out.
 
     A type is Arrow's name of it; ``json`` is a column of mixed values, which Parquet holds as JSON text. Columns
-    of JSON lines have the type of their values in the first 10,000 lines, ``json`` if these differ, ``null`` if all
-    are null.
+    of JSON lines have the type of their values in the first 10,000 lines of each shard, ``json`` if these differ; if
+    all are null, that which every release gives them, and ``null`` for a source's own column.
     """
     found = {}
     for name in ("data", "records"):
         if shards := sorted((folder / name).glob("part-*")):
-            told = _parquet(shards[0]) if shards[0].suffix == ".parquet" else _json_lines(shards[0])
+            told = _parquet(shards[0]) if shards[0].suffix == ".parquet" else _json_lines(shards)
             found[name] = [{"name": column, "type": kind} for column, kind in told.items()]
     return found
 
@@ -45,21 +45,29 @@ def spelled(kind: pa.DataType) -> str:
     return str(kind)
 
 
+_UNSEEN = {
+    **dict.fromkeys((*DESCRIPTION.names, "text", "language"), "string"),
+    "messages": spelled(MESSAGES),
+    REJECTED: spelled(MESSAGES),
+    MESSAGES_EXTRA: JSON,
+}
+
+
 def _parquet(path: Path) -> dict[str, str]:
     return {
         field.name: JSON if is_json_text(field) else spelled(field.type) for field in pq.read_schema(path)
     }
 
 
-def _json_lines(path: Path) -> dict[str, str]:
+def _json_lines(shards: Iterable[Path]) -> dict[str, str]:
     seen: dict[str, set[str]] = {}
-    for row in islice(_rows(path), LINES):
+    for row in chain.from_iterable(islice(_rows(path), LINES) for path in shards):
         for name, value in row.items():
             kinds = seen.setdefault(name, set())
             if value is not None and (kind := _told(name, value)) is not None:
                 kinds.add(kind)
     return {
-        name: "null" if not kinds else kinds.pop() if len(kinds) == 1 else JSON
+        name: _UNSEEN.get(name, "null") if not kinds else kinds.pop() if len(kinds) == 1 else JSON
         for name, kinds in seen.items()
     }
 
@@ -72,7 +80,13 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _told(name: str, value: Any) -> str | None:
-    return spelled(MESSAGES) if name == "messages" else _type(value)
+    return (
+        spelled(MESSAGES)
+        if name in ("messages", REJECTED)
+        else JSON
+        if name == MESSAGES_EXTRA
+        else _type(value)
+    )
 
 
 def _type(value: Any) -> str | None:

@@ -19,6 +19,7 @@ from curate.ledger import database, query, scan_parquet
 
 NAMED = 200  # values of a dimension that are named: the commonest
 RARE = 5  # a value of fewer records is not named: it could tell of one
+NONE = "none"  # the label of records that have no value
 OTHER = None  # the label of all others together
 _STEPS = 4  # bins per doubling of a length
 
@@ -41,8 +42,10 @@ def measure(folder: Path, memory: int) -> list[dict[str, Any]]:
             column = "coalesce(license_concluded, license_declared)" if name == "license" else name
             if name in held or name == "license":
                 sql = f"SELECT {column} AS label, count(*) AS n FROM records GROUP BY ALL"
-                counts = {str(row["label"] or "none"): int(row["n"]) for row in query(connection, sql)}
-                if name != "language" or set(counts) != {"none"}:
+                counts: Counter[str] = Counter()
+                for row in query(connection, sql):
+                    counts[str(row["label"] or NONE)] += int(row["n"])  # a license may be stated as "none"
+                if name != "language" or set(counts) != {NONE}:
                     found.append(by_value(name, counts))
         if "pii" in held:
             sql = "SELECT count(*) FILTER (len(pii) > 0) AS n, count(*) AS whole FROM records"

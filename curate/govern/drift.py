@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.govern.distributions import OTHER
+from curate.govern.distributions import NONE, OTHER
 
 ALPHA = 0.01  # the chance of any false alarm in a comparison of releases that were drawn alike
 DRAWS = 4999
@@ -68,7 +68,9 @@ def compare(
     pairs = [
         (one, before[one["name"]])
         for one in b.get("distributions") or ()
-        if one["name"] in before and (not only or one["name"] in only)
+        if one["name"] in before
+        and (not only or one["name"] in only)
+        and _is_comparable(one, before[one["name"]])
     ]
     found = []
     for new, old in pairs:
@@ -80,6 +82,18 @@ def compare(
         _drift(name, ordered, labels, counts, p, limit)
         for (name, ordered, labels, counts), p in zip(found, _holm(tested), strict=True)
     ]
+
+
+def _is_comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Tell whether a label means the same in both.
+
+    Topics are learnt of each release's own records: two halves of a set part in other topics, of other names. They can
+    be compared where one release has no topic that the other lacks, as releases of the same input have.
+    """
+    if a["name"] != "topic":
+        return True
+    one, other = ({label for label, _ in side["counts"]} - {OTHER, NONE} for side in (a, b))
+    return (one <= other or other <= one) and bool(one) == bool(other)
 
 
 def aligned(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[str | None], Counts]:

@@ -123,6 +123,12 @@ def gates(limits: Gates, outcome: Outcome, mixture: Mapping[str, Any]) -> list[d
                 "passed": losses[worst] <= limits.max_source_loss,
             }
         )
+    return [*judged, *shift_gate(limits, mixture)]
+
+
+def shift_gate(limits: Gates, mixture: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the gate on the mixture's shifts, judged; empty if the recipe has none."""
+    judged: list[dict[str, Any]] = []
     if limits.max_mixture_shift is not None:
         moved = max(_unasked(mixture), key=lambda one: one["shift"], default=None)
         value = 0.0 if moved is None else moved["shift"]

@@ -38,6 +38,8 @@ _FACETS = {  # facet → version of its own specification, and its name there
 _ROLES = {  # role that a column of the input plays → column of data/
     **{name: name for name in ("id", "license", "url", "author", "created", "text")},
     **dict.fromkeys(("messages", "conversations", "instruction", "input", "output", "system"), "messages"),
+    **dict.fromkeys(("prompt", "chosen"), "messages"),
+    "rejected": "rejected",
 }
 
 
@@ -200,7 +202,7 @@ class _Lineage:
         for source in self.manifest["sources"]:
             for role, column in sorted(source["fields"].items()):
                 target = _ROLES[role]
-                content = target in ("text", "messages")
+                content = target in ("text", "messages", "rejected")
                 step = {
                     "type": "DIRECT",
                     "subtype": "TRANSFORMATION" if content else "IDENTITY",

@@ -37,9 +37,12 @@ LISTED = 12  # groups of a dimension that are told by name; the rest is told as 
 CHANCE = 1e-3
 
 
-def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, Any]:
+def measure(
+    folder: Path, recipe: Mapping[str, Any], memory: int, listed: int | None = LISTED
+) -> dict[str, Any]:
     """Return the manifest's part ``mixture``. recipe: resolved. Holds a row group at a time, and the groups.
 
+    listed: groups of a dimension that are told by name; null for all.
     ``dimensions``: of each the groups, and of a group ``records`` and ``bytes`` as they enter each of ``stages``, and
     at last in the release; null where they cannot be told. ``shifts``: of each stage that removed records.
     """
@@ -57,7 +60,7 @@ def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, A
         if start is None:
             continue
         table = counts.entering(dimension, start)
-        dimensions.append(_told(dimension, order, start, table, counts.has_bytes))
+        dimensions.append(_told(dimension, order, start, table, counts.has_bytes, listed))
         shifts += _shifts(dimension, order, start, {name: held[0] for name, held in table.items()})
     return {"stages": order, "dimensions": dimensions, "shifts": shifts}
 
@@ -125,8 +128,9 @@ class _Counts:
 
 
 def _told(
-    dimension: str, order: Sequence[str], start: int, table: Mapping[str, Any], has_bytes: bool
-) -> dict[str, Any]:
+    dimension: str, order: Sequence[str], start: int, table: Mapping[str, Any], has_bytes: bool,
+    listed: int | None = LISTED,
+) -> dict[str, Any]:  # fmt: skip
     """Return a dimension as the manifest holds it: its largest groups by name, the rest as one."""
     ordered = sorted(table, key=lambda name: (-int(table[name][0, start]), name))
 
@@ -136,11 +140,12 @@ def _told(
         records, nbytes = ([*unknown, *row[start:].tolist()] for row in whole)
         return {"records": records, "bytes": nbytes if has_bytes else None}
 
-    rest = ordered[LISTED:]
+    named = ordered[:listed]
+    rest = ordered[len(named) :]
     return {
         "dimension": dimension,
         "known_from": order[start],
-        "groups": [{"group": name, **line([name])} for name in ordered[:LISTED]],
+        "groups": [{"group": name, **line([name])} for name in named],
         "others": {"groups": len(rest), **line(rest)} if rest else None,
         "all": line(ordered),
     }
@@ -195,8 +200,9 @@ def by_chance(before: Iterable[int], left: int) -> float:
 def after_erasing(before: Mapping[str, Any] | None, found: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the mixture of a release that kept no removed/, after records were erased from it.
 
-    before: as its manifest had it; null for one of an earlier version. found: as its tables give it now, without what
-    stages removed. What entered a stage is less by what was erased; the shifts are those of the run.
+    before: as its manifest had it; null for one of an earlier version. found: as its tables give it now, every group
+    by name, without what stages removed. What entered a stage is less by what was erased; the shifts are those of
+    the run.
     """
     if before is None:
         return found

@@ -13,13 +13,15 @@ from curate.ledger import database, scan_parquet
 from curate.record import CURATE
 
 STAGE = "profile"
+PARTS = ("diversity", "representation")
 
 
 def measure(folder: Path, recipe: Mapping[str, Any], memory: int) -> dict[str, Any]:
     """Return the manifest's parts ``diversity`` and ``representation``; none where no stage ``profile`` ran.
 
     folder: holds records/ and removed/. recipe: resolved. memory: bytes that the run may hold. Where removed/ was not
-    kept, what the run counted there cannot be counted again: then there is none, either.
+    kept, what the run counted there cannot be counted again: then there is none, either, and a take-down takes out
+    what the run counted (PARTS).
     """
     stages = [stage["name"] for stage in recipe["stages"]]
     removed = next(folder.glob("removed/part-*.parquet"), None)

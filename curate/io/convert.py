@@ -29,6 +29,7 @@ from curate.io.turns import (
     parsed,
     read_turns,
     text,
+    with_system,
 )
 from curate.record import MESSAGES, MESSAGES_EXTRA, REJECTED, TURN, Batch
 
@@ -222,6 +223,5 @@ def _alpaca(names: dict[str, str], instruction: Any, output: Any, context: Any, 
 def _turns(format_: str, names: dict[str, str], value: Any, system: Any = None) -> Conversation:
     name = names["conversations" if format_ == "sharegpt" else "messages"]
     turns, extra = read_turns(parsed(value, name), name, format_)
-    if prompt := optional(system, names.get("system", "system")):
-        turns, extra = [("system", prompt), *turns], [None, *extra]
+    turns, extra = with_system(optional(system, names.get("system", "system")), turns, extra)
     return Conversation(turns, beside(extra))

@@ -15,6 +15,7 @@ FAULTS: dict[str, str] = {
     "read/wrong-type": "a field is of another type: a text that is a number, turns that are no list, …",
     "read/no-common-prompt": "the two replies of a preference pair do not answer the same turns",
     "read/too-large": "more bytes than the source's max_record",
+    "read/too-deep": "lists and objects nested deeper than JSON is written (orjson: 254)",
     "read/csv-columns": "more or fewer fields than the header has columns",
     "read/csv-syntax": "quotes that do not balance, or a carriage return inside a field without quotes",
 }
@@ -46,6 +47,20 @@ _KINDS |= {dict: "an object", type(None): "null"}
 def kind_of(value: Any) -> str:
     """Return what a value is, in words, without showing it."""
     return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
+
+
+_DEEP = 250  # brackets without which no line is too deep
+
+
+def too_deep(line: bytes, value: Any) -> bool:
+    """Tell whether what a line held is nested so deep that it cannot be written as JSON again."""
+    if line.count(b"[") + line.count(b"{") < _DEEP:
+        return False
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return True
+    return False
 
 
 def judge_line(line: bytes) -> tuple[str, str]:

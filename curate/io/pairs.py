@@ -18,7 +18,7 @@ import orjson
 
 from curate.io.cells import MISSING
 from curate.io.faults import Bad
-from curate.io.turns import KEYS, Conversation, Extra, Turns, beside, optional, read_turns, wrong
+from curate.io.turns import KEYS, Conversation, Extra, Turns, beside, optional, read_turns, with_system, wrong
 
 _Read = tuple[Turns, Extra]
 
@@ -30,7 +30,10 @@ def read_pair(
 
     names: role → column, for what is said of a bad record.
     """
-    won, lost = _reply(chosen, names["chosen"]), _reply(rejected, names["rejected"])
+    replies = [_unpacked(chosen), _unpacked(rejected)]
+    if str in map(type, replies):  # a reply may well be such JSON, where the other is none
+        replies = [chosen, rejected]
+    won, lost = (_reply(one, names[name]) for one, name in zip(replies, ("chosen", "rejected"), strict=True))
     asked = _prompt(prompt, names.get("prompt", "prompt"))
     if more := optional(context, names.get("input", "input")):
         nobody: _Read = ([("user", "")], [None])
@@ -49,14 +52,12 @@ def read_pair(
             "read/missing-field",
             "'prompt' is missing, and 'chosen' and 'rejected' are no whole conversations",
         )
-    if said := optional(system, names.get("system", "system")):
-        asked = ([("system", said), *asked[0]], [None, *asked[1]])
+    asked = with_system(optional(system, names.get("system", "system")), *asked)
     return Conversation([*asked[0], *won[0]], beside([*asked[1], *won[1]]), lost[0], beside(lost[1]))
 
 
 def _reply(value: Any, name: str) -> _Read:
     """Return a reply's turns: of text one, of one turn that one. Raises Bad."""
-    value = _unpacked(value)
     if type(value) is str:
         return [("assistant", value)], [None]
     if type(value) is dict:

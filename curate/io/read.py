@@ -19,7 +19,7 @@ from curate.io.cells import Parsed, Tabular
 from curate.io.columns import plain_array
 from curate.io.convert import Chunk, convert
 from curate.io.csvrows import rows_of
-from curate.io.faults import FAULTS, Fault, judge_line, kind_of
+from curate.io.faults import FAULTS, Fault, judge_line, kind_of, too_deep
 from curate.io.files import opened_arrow, size
 from curate.io.layouts import separator
 from curate.io.lines import BrokenStream, blocks, reason_for, split
@@ -127,7 +127,11 @@ def _lines(plan: SourcePlan, unit: Unit, batch_records: int) -> Iterator[Chunk]:
                         continue
                     pile.fault(row, *judge_line(line), line)
                 else:
-                    if type(record) is dict:
+                    if too_deep(line, record):
+                        pile.fault(
+                            row, "read/too-deep", "more lists and objects within each other than 254", line
+                        )
+                    elif type(record) is dict:
                         pile.add(row, record, line)
                     else:
                         pile.fault(row, "read/not-object", f"the line is {kind_of(record)}", line)

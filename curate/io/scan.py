@@ -219,7 +219,7 @@ def _extra(shape: Shape, files: Iterable[Mapping[str, Column]]) -> list[pa.Field
         for name, column in found.items():
             columns.setdefault(name, []).append(column)
     used = set(shape.fields.values())
-    reserved = set(RESERVED)
+    reserved = {*RESERVED, MESSAGES_EXTRA, REJECTED_EXTRA} if shape.format != "text" else set(RESERVED)
     fields = []
     known = PAIR_KEYS if shape.format == "preference" else TURN_KEYS[shape.format]
     roles_of = {
@@ -230,7 +230,6 @@ def _extra(shape: Shape, files: Iterable[Mapping[str, Column]]) -> list[pa.Field
         turns = [column for role in roles for column in columns.get(shape.fields.get(role, ""), ())]
         if frozenset().union(*(column.turn_keys for column in turns)) - known:
             fields.append(pa.field(name, pa.string(), metadata=JSON_TEXT))
-            reserved.add(name)
     if shape.format == "preference":
         fields.append(pa.field(REJECTED, MESSAGES))
     taken = reserved | columns.keys()

@@ -111,5 +111,15 @@ def _called(value: str) -> list[Any]:
 
 
 def beside(extra: Extra) -> str | None:
-    """Return the turns' further keys as JSON text, None where there are none."""
-    return json_text(extra) if any(extra) else None
+    """Return the turns' further keys as JSON text, None where there are none. Raises Bad."""
+    try:
+        return json_text(extra) if any(extra) else None
+    except orjson.JSONEncodeError:  # whose only cause is depth: anything else has a form
+        raise Bad("read/too-deep", "a turn's keys are nested too deep to be written as JSON") from None
+
+
+def with_system(said: str, turns: Turns, extra: Extra) -> tuple[Turns, Extra]:
+    """Return turns with what a column says for the system in front, unless they begin with just that."""
+    if not said or (turns and turns[0][0] == "system" and turns[0][1].strip() == said.strip()):
+        return turns, extra
+    return [("system", said), *turns], [None, *extra]

@@ -57,6 +57,7 @@ class Texts:
     places: list[Place] = field(default_factory=list)
 
     def reader(self, part: str, turn: int) -> Visit:
+        """Return a visitor that takes the texts of a place down and leaves them as they are."""
         first = len(self.texts)
 
         def read(key: str, value: str) -> str:

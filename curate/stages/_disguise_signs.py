@@ -102,5 +102,6 @@ ALL = tuple(name for names in _GROUPS for name in names)
 
 
 def checked(text: str, names: Iterable[str] = ALL) -> frozenset[str]:
+    """Return the disguises, of those named, whose sign a text has."""
     data = text.encode()
     return frozenset(name for name in names if compiled(_checks()[name]).search(data) is not None)

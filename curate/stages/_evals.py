@@ -73,7 +73,7 @@ def read(path: Path, name: str, fields: Fields = NAMED) -> list[Item]:
     found: list[Item] = []
     columns: set[str] = set()
     for line, row in _rows(path, name):
-        columns |= row.keys()
+        columns |= {str(one) for one in row}
         if missing := [one for one in (*fields.question, *fields.answer) if one not in row]:
             raise RecipeError(
                 f"{name}: row {line} has no field {missing[0]!r}; fields of decontaminate names it; correct one"
@@ -155,6 +155,8 @@ def _json(path: Path) -> Iterator[tuple[int, Any]]:
     whole = orjson.loads(_bytes(path))
     if isinstance(whole, dict):  # a list under one key, as BIG-bench has it
         whole = next((value for value in whole.values() if isinstance(value, list)), [])
+    if not isinstance(whole, list):
+        raise ValueError("the file holds no list")
     yield from enumerate(whole, start=1)
 
 

@@ -7,7 +7,8 @@ spherical k-means (Dhillon and Modha 2001) from centers far apart (k-means++, Ar
 best of four trials. All of it in whole numbers: no order of summing, and no library's threads, change a byte.
 
 What is named is common: a word of letters, in five different contents of the sample at least, and in most of them
-written small. So neither a name nor anything rare becomes a topic, or the noun of a task.
+written small, and no name of a person in rules/names.yaml unless it is a usual word, too; what stands in an address
+(``@``, ``://``, ``www.``) is not read. So neither a name nor anything rare becomes a topic, or the noun of a task.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _TERMS = 3000  # of the vocabulary
 _OFTEN = 0.25  # share of the sample from which a word tells nothing
 _LETTERS = range(3, 25)  # of a word of the vocabulary
 _NAMED = 3  # words of a topic's name
+_ADDRESS = ("@", "://", "www.")
 _ROUNDS = 30  # of k-means; most settle within fifteen
 _TRIALS = 4  # of which the one with the nearest centers counts
 _SEED = 0x9E3779B97F4A7C15
@@ -73,7 +75,7 @@ class _Vectors(NamedTuple):
 
 def learn(texts: list[str], topics: int) -> Topics:
     """Learn at most so many topics of a sample: of one text a record, in an order that depends on them alone."""
-    counted = _count(texts)
+    counted = _count([_unaddressed(text) for text in texts])
     common = tuple(sorted(word for word, good in zip(counted.words, counted.common, strict=True) if good))
     chosen = _vocabulary(counted, len(texts))
     weight = np.array([_idf(len(texts), n) for n in counted.records[chosen].tolist()], np.int64)
@@ -92,6 +94,22 @@ def learn(texts: list[str], topics: int) -> Topics:
     return Topics(len(texts), common, vocabulary, names, sizes, weight[:, None] * centers[:, kept], weight**2)
 
 
+def _unaddressed(text: str) -> str:
+    """Return a text without addresses: of e-mail and the web, and the handles of persons."""
+    if not any(sign in text for sign in _ADDRESS):
+        return text
+    return " ".join(word for word in text.split() if not any(sign in word for sign in _ADDRESS))
+
+
+def _people() -> frozenset[str]:
+    """Return names of persons that are no usual words, in small letters."""
+    pack = rules.load("names")
+    listed = pack.rule("PERSON").data
+    names = f"{listed['given']} {listed['surnames']}".lower().split()
+    usual = f"{pack.data['common']} {rules.load('tasks').rule('tasks/noun').data['nouns']}".split()
+    return frozenset(names) - set(usual)
+
+
 def _idf(sample: int, records: int) -> int:
     return round(1024 * math.log(sample / records))
 
@@ -107,7 +125,6 @@ def _count(texts: list[str]) -> _Counted:
         data[a:b].tobytes().decode().lower()
         for a, b in zip(found.starts[first].tolist(), found.ends[first].tolist(), strict=True)
     ]
-    records = max(len(texts), 1)
     pairs = np.unique(found.numbers[:n].astype(np.int64) * len(first) + number)
     small = (found.flags[:n] & SMALL) != 0
     written = np.unique(found.numbers[:n][small].astype(np.int64) * len(first) + number[small])
@@ -115,7 +132,9 @@ def _count(texts: list[str]) -> _Counted:
     smalls = np.bincount(written % max(len(first), 1), minlength=len(first))
     plain = np.array([word.isalpha() and len(word) in _LETTERS for word in spelled], np.bool_)
     plain &= (found.flags[first] & ODDLY) == 0
-    common = plain & (counts >= min(COMMON, records)) & (2 * smalls >= counts)
+    people = _people()
+    plain &= np.array([word not in people for word in spelled], np.bool_)
+    common = plain & (counts >= COMMON) & (2 * smalls >= counts)
     return _Counted(spelled, counts, common, pairs % max(len(first), 1), pairs // max(len(first), 1))
 
 
@@ -191,6 +210,7 @@ def _apart(vectors: _Vectors, topics: int, size: int, trial: int) -> Ints:
         if topic:
             far = np.cumsum(np.maximum(_ONE * _ONE - nearest, 0) >> 14)
             chosen = int(np.searchsorted(far, _mixed(topics * trial + topic) % max(int(far[-1]), 1), "right"))
+            chosen = min(chosen, len(far) - 1)  # where every record stands at a center: none is far
         a, b = vectors.bounds[chosen], vectors.bounds[chosen + 1]
         centers[vectors.terms[a:b], topic] = vectors.values[a:b]
         terms.liken(vectors.bounds, vectors.terms, vectors.values, centers[:, topic : topic + 1].copy(), near)

@@ -24,6 +24,8 @@ _PRINTABLE = 0.9
 
 
 class View(NamedTuple):
+    """A text as it reads once a disguise is undone."""
+
     disguise: str
     text: str
     origin: Sequence[int] | None  # [characters] of the view: where they stand in the text; null: all of span
@@ -33,6 +35,7 @@ class View(NamedTuple):
     again: bool = False  # may hold further disguises
 
     def place(self, start: int, end: int) -> tuple[int, int]:
+        """Return where characters of the view stand in the text: start and end."""
         if self.origin is None:
             return self.span
         first, last = self.origin[start], self.origin[end - 1]
@@ -129,6 +132,7 @@ _RE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 
 
 def decoded(text: str, codes: Iterable[str]) -> Iterator[View]:
+    """Yield what runs of some codes in a text decode to, as views: the first of each code, no longer than a limit."""
     data = text.encode()
     for name in codes:
         read = []

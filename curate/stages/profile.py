@@ -63,7 +63,7 @@ class Profile:
     """
 
     name: ClassVar[str] = "profile"
-    version: ClassVar[str] = f"1.{text.SCHEME}"
+    version: ClassVar[str] = f"2.{text.SCHEME}"
     rules: ClassVar[tuple[str, ...]] = ("function_words", "names", "representation", "tasks")
 
     class Options(StageOptions):

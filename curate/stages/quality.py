@@ -8,6 +8,7 @@ folder of an earlier release takes them from there (:mod:`curate.scores`).
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -60,6 +61,16 @@ class Quality(Scored):
         @model_validator(mode="after")
         def _known(self) -> Quality.Options:
             known = by_name()
+            if self.packs == ():
+                raise ValueError(
+                    "packs is empty; allowed: gopher, c4, fineweb, instruction; take it out for the defaults"
+                )
+            for name, limit in self.thresholds.items():
+                if not math.isfinite(limit):
+                    raise ValueError(
+                        f"threshold {limit} of rule {name!r} is no number; 'actions: {{{name}: keep}}' "
+                        "switches a rule off"
+                    )
             asked = self.packs or tuple(sorted({pack for packs in DEFAULT.values() for pack in packs}))
             for name in (*self.thresholds, *self.actions):
                 if name not in known:

@@ -68,8 +68,8 @@ class Model(BaseModel):
         ge=8,
         description="read of a text; by default what the model can; the rest is left out, and told",
     )
-    min: float | None = Field(None, description="a record of a lower score is acted on")
-    max: float | None = Field(None, description="a record of a higher score is acted on")
+    min: float | None = Field(None, allow_inf_nan=False, description="a record of a lower score is acted on")
+    max: float | None = Field(None, allow_inf_nan=False, description="a record of a higher score is acted on")
     action: Action = Field("flag", description="what becomes of a record beyond min or max")
 
     @model_validator(mode="after")

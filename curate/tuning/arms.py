@@ -60,7 +60,8 @@ def build(
     drawn = _Drawn.of(release, register, files, engine, heldout, nbytes, longest)
     room = work / "arms"
     try:
-        judge = Judge(drawn.pool, found, engine, room, whole=not drawn.sampled)
+        complete = len(drawn.pool.histories) == len(register)
+        judge = Judge(drawn.pool, found, engine, room, whole=not drawn.sampled, complete=complete)
         full = _full(release, register, judge, found, drawn.notes)
         formed = _Formed(judge, full, drawn.notes)
         formed.form(arms, found)
@@ -108,13 +109,13 @@ class _Drawn:
     ) -> _Drawn:  # fmt: skip
         groups = pool.group(release.path, register)
         choice = pool.choose(register, groups, heldout=wanted, nbytes=nbytes, longest=longest)
-        both = records.read(
-            release, files, register, np.sort(np.concatenate([choice.held, choice.pool])), engine
-        )
+        wanted_of = np.unique(np.concatenate([choice.held, choice.pool, choice.apart]))
+        both = records.read(release, files, register, wanted_of, engine)
         held, rest = both.only(set(choice.held.tolist())), both.only(set(choice.pool.tolist()))
         numbers = [at for at, history in rest.histories.items() if trainable(history.raw)]
         training = [Text("", turns(rest.histories[at].raw), "") for at in numbers]
-        asked_of = [Text("", turns(h.raw), "") for h in held.histories.values() if trainable(h.raw)]
+        others = both.only({*choice.held.tolist(), *choice.apart.tolist()}).histories.values()
+        asked_of = [Text("", turns(h.raw), "") for h in others if trainable(h.raw)]
         gone = leaving(asked_of, training, groups.of[numbers].tolist() if numbers else [])
         left = {at for at in rest.histories if int(groups.of[at]) not in gone}
         if not any(at in left for at in numbers):

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -17,9 +16,8 @@ from curate.errors import CurateError
 from curate.recipe import STAGES, StageSpec, import_stage
 from curate.release import Release
 from curate.stage import Barrier, Stage
+from curate.stages.mix import Mix
 from curate.stages.suppress import Suppress
-
-_QUALITY = "quality"  # the one fact that stages of ours read: deduplication, to choose which record stays
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class Filter:
     spec: StageSpec | None  # null: it cannot be built here
     problem: str | None = None  # why not
     notes: tuple[str, ...] = ()  # how it differs from what the run judged with
-    blind: bool = True  # it reads no fact that another stage states
+    blind: bool = True  # it reads no fact that another stage states but of those named here
+    reads: frozenset[str] = frozenset()  # facts, of tables.FACTS
     against: bool = False  # it deduplicated against earlier releases, which are not looked at again
 
     @cached_property
@@ -55,16 +54,27 @@ class Filter:
 def filters(release: Release) -> list[Filter]:
     """Return the filters of a release in the recipe's order, without the stage suppress, which no arm leaves out."""
     told = release.manifest["recipe"]["stages"]
-    records = next(iter(sorted((release.path / "records").glob("part-*.parquet"))), None)
-    states_quality = records is not None and _QUALITY in pq.read_schema(records).names
     found = []
     for place, entry in enumerate(told):
         if entry["name"] == Suppress.name:
             continue  # what it drops is in no table, and what is there has passed it
         built = _built(entry, place, release.path.absolute().parent)
-        blind = built.target in STAGES.values() and not (states_quality and built.deduplicates)
-        found.append(replace(built, blind=blind))
+        blind = built.target in STAGES.values()
+        found.append(replace(built, blind=blind, reads=_reads(built) if blind else frozenset()))
     return found
+
+
+def _reads(one: Filter) -> frozenset[str]:
+    """Return what a stage of ours reads of what earlier ones have stated, as far as its decisions depend on it.
+
+    Deduplication reads a quality that is one number, which none of ours states; splits, which mix makes of clusters,
+    take no record out.
+    """
+    options = None if one.spec is None else one.spec.options
+    if one.name == Mix.name and isinstance(options, Mix.Options):
+        of = {"language": "language", "license": "license_concluded", "task": "task"}
+        return frozenset(of[by] for by in {*options.caps, *options.weights} if by in of)
+    return frozenset({"language"}) if one.name == "quality" else frozenset()
 
 
 def _built(entry: Mapping[str, Any], place: int, beside: Path) -> Filter:

@@ -22,9 +22,11 @@ from curate.io.store import Store
 from curate.pipeline import AllSketches, Part
 from curate.record import FACT, Batch
 from curate.stage import Barrier, Engine
+from curate.stages.mix import Mix
 from curate.tuning.acting import BATCH, Sketching, Task, acted, sketched
 from curate.tuning.filters import Filter
 from curate.tuning.records import History, Records
+from curate.tuning.tables import FACTS
 from curate.unit import EDITS
 
 _MEMORY = 10**9  # bytes that a barrier may hold: more than any pool needs
@@ -75,7 +77,7 @@ class _Facts:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = [{}]
-        self.types: dict[str, pa.DataType] = {FACT + "edits": EDITS}
+        self.types: dict[str, pa.DataType] = {FACT + "edits": EDITS} | {FACT + n: pa.string() for n in FACTS}
         self._known: dict[bytes, int] = {b"{}": 0}
 
     def of(self, row: dict[str, Any]) -> int:
@@ -97,20 +99,22 @@ class Judge:
         work: Path,
         *,
         whole: bool,
+        complete: bool = True,
         trusting: bool = True,
     ) -> None:
-        """whole: the pool is all that is left of the release, not a sample.
+        """whole: the pool is all that is left of the release, not a sample; complete: it is all of it.
 
-        trusting: take the run's decisions; if not, all are made anew, as they are where a stage may read facts.
+        trusting: take the run's decisions; if not, all are made anew, as they are where a stage may read any fact.
         """
         self.versions = Versions()
         self._records, self._filters, self._engine, self._work = records, tuple(filters), engine, work
-        self._whole = whole
+        self._whole, self._complete = whole, complete
         self.trusts = trusting and all(one.blind for one in filters)
-        self.exact = (whole or all(one.deduplicates for one in filters if one.barrier)) and not any(
-            one.notes for one in filters
-        )  # that all filters, asked anew, must answer as in the run
+        self.exact = (
+            (whole and complete) or all(one.deduplicates for one in filters if one.barrier)
+        ) and not any(one.notes for one in filters)  # that all filters, asked anew, must answer as in the run
         self._places = {one.name: one.place for one in filters}
+        self._read: frozenset[str] = frozenset().union(*(one.reads for one in filters))
         self._facts = _Facts()
         self._answers: dict[tuple[str, int, State], State | None] = {}  # null: it does not go on
         self._reached: dict[tuple[str, ...], States] = {}
@@ -162,9 +166,19 @@ class Judge:
             came = history.entering(one.place, self._places)
             if not self._came_to(one, history) or state.version != self.versions.of(at, came):
                 continue
+            stated = self._facts.rows[state.facts]
+            if any(stated.get(FACT + name) != self._was(name, one, history) for name in one.reads):
+                continue
             left = history.entering(one.place + 1, self._places)
-            found[at] = None if history.stage == one.name else State(self.versions.of(at, left), 0)
+            new = {n: history.facts.get(n) for n in self._read if FACTS[n] == one.name}
+            facts = self._facts.of(stated | {FACT + n: new[n] for n in new}) if new else state.facts
+            found[at] = None if history.stage == one.name else State(self.versions.of(at, left), facts)
         return found
+
+    def _was(self, fact: str, one: Filter, history: History) -> str | None:
+        """Return a fact as it stood when the run gave the record to a stage."""
+        earlier = self._places.get(FACTS[fact], one.place) < one.place
+        return history.facts.get(fact) if earlier else None
 
     def _still_holds(self, one: Filter, states: States, known: Answers) -> Answers:
         """Return which of the run's answers hold for a barrier: all of them, if all of its input is the same.
@@ -173,7 +187,10 @@ class Judge:
         records does not, and a sample would make it blind: there, each answer of the run holds for its record.
         """
         came = sum(self._came_to(one, history) for history in self._records.histories.values())
-        if len(known) == len(states) == came or not (self._whole or one.deduplicates):
+        whole = self._whole and (
+            self._complete or one.name != Mix.name
+        )  # caps of a part are no caps of the whole
+        if len(known) == len(states) == came or not (whole or one.deduplicates):
             return known
         if not one.against:
             return {}
@@ -209,7 +226,7 @@ class Judge:
         scratch = folder / "resolved"
         scratch.mkdir(parents=True)
         parts = tuple(Part(Store.at(task.folder)) for task in tasks)
-        stage = one.stage.resolve(AllSketches(parts, Store.at(scratch), _MEMORY), self._engine)
+        stage = one.stage.resolve(AllSketches(parts, Store.at(scratch), _MEMORY, whole=False), self._engine)
         left = self._now(stage, one, states)
         shutil.rmtree(folder)
         return {at: left.get(at) for at in states}
@@ -237,9 +254,11 @@ class Judge:
         return list(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
 
     def _stated(self, batch: Batch) -> list[int]:
-        if self.trusts:
-            return [0] * batch.num_rows
         names = [name for name in batch.schema.names if name.startswith(FACT)]
+        if self.trusts:
+            names = [name for name in names if name[len(FACT) :] in self._read]
+        if not names:
+            return [0] * batch.num_rows
         self._facts.types |= {name: batch.schema.field(name).type for name in names}
         columns = [batch.column(name).to_pylist() for name in names]
         return [self._facts.of(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
@@ -255,7 +274,7 @@ class Judge:
             contents = [self.versions.contents[states[at].version] for at in mine]
             batch = record.with_content(batch, pa.array(contents, record.content(batch).type))
             rows = [self._facts.rows[states[at].facts] for at in mine]
-            names = list(dict.fromkeys([FACT + "edits", *(name for row in rows[:1] for name in row)]))
+            names = list(dict.fromkeys([FACT + "edits", *(name for row in rows for name in row)]))
             for name in names:
                 values = pa.array([row.get(name) for row in rows], self._facts.types[name])
                 batch = record.with_column(batch, name, values)

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from curate.errors import IntegrityError
+from curate.handoff.shards import TRAIN
 from curate.tuning.contract import Ints
 from curate.tuning.records import Register
 
@@ -133,6 +134,7 @@ class Choice:
     held: Ints
     pool: Ints
     sampled: bool  # the pool is a part of what is left
+    apart: Ints  # that the release keeps in another split than train: in no pool, held out or not
     notes: tuple[str, ...]
 
 
@@ -148,10 +150,18 @@ def choose(
     notes: list[str] = []
     held = _held(register, groups, names, heldout, longest, notes)
     gone = set(held)
+    apart = np.flatnonzero(register.frame["split"].fill_null(TRAIN).to_numpy() != TRAIN)
+    gone |= set(groups.of[apart].tolist())
     rest = [first for first in groups.members if first not in gone]
+    if len(apart):
+        names_of = ", ".join(sorted(set(register.frame["split"].drop_nulls()) - {TRAIN}))
+        notes.append(
+            f"{len(apart):,} records that the release keeps apart from training ({names_of}) are in no arm, nor are "
+            "duplicates of them; they are held out like any others"
+        )
     pool, sampled = _pool(register, groups, names, keys, rest, nbytes, longest, notes)
     reserved = np.sort(np.concatenate([groups.members[first] for first in held] or [np.empty(0, np.int64)]))
-    return Choice(reserved.astype(np.int64), pool, sampled, tuple(notes))
+    return Choice(reserved.astype(np.int64), pool, sampled, apart, tuple(notes))
 
 
 def _usable(register: Register, longest: int | None) -> Any:

@@ -22,12 +22,12 @@ from curate import record
 from curate.errors import IntegrityError
 from curate.io.cells import is_json_text
 from curate.kernels import parts
-from curate.record import Batch
+from curate.record import FACT, Batch
 from curate.release import Release
 from curate.stage import Engine
 from curate.stages.resolved import OF_RELEASE
 from curate.tuning.contract import Ints
-from curate.tuning.tables import Shard, names, tables
+from curate.tuning.tables import FACTS, Shard, names, tables
 
 _CONTENT = ("text", "messages")
 
@@ -55,7 +55,7 @@ def _measured(table: pa.Table) -> pa.Table:
         trainable[rows] = [bool(response.strip()) for response in responses]
         if name == "messages":
             answer[rows] = [_last(turns) for turns in batch.column(name).to_pylist()]
-    light = ["id", "source", "_locator", "_stage", "_reason", "_sha256"]
+    light = ["id", "source", "_locator", "_stage", "_reason", "_sha256", "_split"]
     found = table.select(light)
     for key, values in (("normal", normal), ("bytes", size), ("answer", answer), ("trainable", trainable)):
         found = found.append_column(key, pa.array(values))
@@ -78,9 +78,8 @@ def _surveyed(shard: Shard) -> pa.Table | None:
 class Register:
     """Every record of a release, in canonical order: source, file, row. Arrays are [n]."""
 
-    frame: (
-        pl.DataFrame
-    )  # id source path row sha256 normal bytes answer trainable stage (that took it out) of_release
+    # id source path row sha256 normal bytes answer trainable stage (that took it out) split (it is in) of_release
+    frame: pl.DataFrame
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -121,6 +120,7 @@ def survey(release: Release, files: Sequence[Shard], engine: Engine) -> Register
         pl.col("_sha256").first().alias("sha256"),
         pl.col("_stage").last().alias("stage"),
         pl.col("_reason").last().alias("reason"),
+        pl.col("_split").last().alias("split"),
         fate.sum().alias("fates"),
     )
     if (torn := raw.filter(pl.col("fates") != 1)).height:
@@ -151,6 +151,7 @@ class History:
     stage: str | None  # that took it out; null: it is kept
     of_release: bool  # it was taken out because an earlier release holds it
     language: str | None
+    facts: dict[str, str | None] = field(default_factory=dict)  # tables.FACTS, as the run stated them
 
     def entering(self, place: int, places: Mapping[str, int]) -> Any:
         """Return the content with which the record came to the stage at a place."""
@@ -232,7 +233,12 @@ def read(
                     continue
                 language = table.column("language")[row].as_py() if "language" in table.schema.names else None
                 of_release = (table.column("_reason")[row].as_py() or "").endswith(OF_RELEASE)
-                histories[at] = History(at, content, content, [], stage, of_release, language)
+                facts = {
+                    name: table.column(f"_{FACT}{name}")[row].as_py()
+                    for name in FACTS
+                    if f"_{FACT}{name}" in table.schema.names
+                }
+                histories[at] = History(at, content, content, [], stage, of_release, language, facts)
                 raws[at] = table.slice(row, 1)
     for at, held in edits.items():
         ordered = [held[place] for place in sorted(held)]

@@ -17,10 +17,14 @@ from curate import keys, sealed
 from curate.errors import IntegrityError, RecipeError
 from curate.govern import manifest as manifests
 from curate.govern.takedown.tables import line_groups
+from curate.handoff.shards import TRAIN, split_of
 from curate.io.cells import is_json_text, json_text
-from curate.record import CURATE
+from curate.record import CURATE, FACT
 from curate.release import Release
 from curate.unit import READ
+
+FACTS = {"language": "language", "license_concluded": "license", "task": "profile"}
+"""What later stages of ours read of a record, text all of it, and which stage states it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Shard:
     records: Path | None = None  # of data/: the file of records/ beside it
     key: bytes | None = None  # of removed/, where it is encrypted
     schema: pa.Schema | None = None  # of data/ in JSON lines, which tell no types
+    split: str | None = None  # of data/: that of its records, which train alone is trained on
 
 
 def check(release: Release, key: bytes | None) -> None:
@@ -76,7 +81,14 @@ def shards(out: Path, key: bytes | None) -> list[Shard]:
     if sealed.is_sealed(whole):
         assert key is not None  # check() saw to it
         whole = sealed.unseal(whole.empty_table(), key).schema
-    found = [Shard(path, records=beside, schema=whole) for path, beside in zip(data, records, strict=True)]
+    outputs = manifests.load(out)["outputs"]
+    splits = {
+        entry["path"].partition("/")[2]: split_of(entry) for entry in outputs if entry["path"][:5] == "data/"
+    }
+    found = [
+        Shard(path, records=beside, schema=whole, split=splits.get(path.name, TRAIN))
+        for path, beside in zip(data, records, strict=True)
+    ]
     found += [Shard(path, key=key) for path in removed]
     return [*found, *(Shard(path, edited=True, key=key) for path in edited)]
 
@@ -85,8 +97,9 @@ def tables(shard: Shard) -> Iterator[pa.Table]:
     """Yield the records of a file, row group by row group, as they stand there.
 
     Columns: those of the release's data (``license`` as declared, ``language`` where it is told), ``_locator``,
-    ``_stage`` and ``_reason`` (what took the record out or edited it; null: it is kept) and ``_sha256`` (of the
-    content as it was read). Lines that the reader could not take are no records and are left out.
+    ``_stage`` and ``_reason`` (what took the record out or edited it; null: it is kept), ``_split`` (of a kept one),
+    ``_sha256`` (of the content as it was read) and ``_fact:<name>`` of what later stages read (FACTS). Lines that the
+    reader could not take are no records and are left out.
     """
     if shard.records is not None:
         yield from _kept(shard, shard.records)
@@ -101,6 +114,9 @@ def tables(shard: Shard) -> Iterator[pa.Table]:
         facts = pc.struct_field(told, "facts")
         own = {f"_{name}": pc.struct_field(told, name) for name in ("locator", "stage", "reason")}
         own["_sha256"] = pc.struct_field(told, "sha256_in")
+        own["_split"] = pa.nulls(len(told), pa.string())
+        for name in (name for name in FACTS if facts.type.get_field_index(name) >= 0):
+            own[f"_{FACT}{name}"] = pc.struct_field(facts, name)
         if facts.type.get_field_index("language") >= 0:
             own["language"] = pc.struct_field(facts, "language")
         table = table.drop_columns([CURATE])
@@ -115,9 +131,9 @@ def _kept(shard: Shard, beside: Path) -> Iterator[pa.Table]:
     assert shard.schema is not None
     groups = _Rows(shard.path, sizes, shard.schema)
     for group, (size, table) in enumerate(zip(sizes, groups, strict=True)):
-        known = about.read_row_group(
-            group, columns=["source", "locator", "sha256_in", "license_declared", "language"]
-        )
+        stated = [name for name in FACTS if name in about.schema_arrow.names]
+        wanted = ["source", "locator", "sha256_in", "license_declared", "language", *stated]
+        known = about.read_row_group(group, columns=[*dict.fromkeys(wanted)])
         if table.num_rows != size or not table.column("source").equals(known.column("source")):
             raise IntegrityError(f"{shard.path}: is not aligned with {beside}; curate verify says more")
         own = {
@@ -127,6 +143,8 @@ def _kept(shard: Shard, beside: Path) -> Iterator[pa.Table]:
             "_stage": pa.nulls(size, pa.string()),
             "_reason": pa.nulls(size, pa.string()),
             "_sha256": known.column("sha256_in"),
+            "_split": pa.repeat(pa.scalar(shard.split, pa.string()), size),
+            **{f"_{FACT}{name}": known.column(name) for name in stated},
         }
         for name, values in own.items():
             at = table.schema.get_field_index(name)

@@ -12,6 +12,10 @@ MISSING = (
     "Not counted: no stage `profile` stood in the recipe. With `- profile` as its first stage, tasks, topics, lengths "
     "and mentions are counted before and after each filter."
 )
+ERASED = (
+    "Not counted: records were erased on request from a release that keeps no `removed/`, without which tasks, topics, "
+    "lengths and mentions before the stages cannot be counted again."
+)
 _BEFORE_AFTER = "Wide bar: before the stages. Narrow bar: in the release."
 _MOST_PARTS = {"prompt": "prompts", "response": "responses"}
 
@@ -20,7 +24,8 @@ def section(m: Held) -> Section:
     """Return the section; how to get one, where the recipe lacks the stage."""
     held = m.get("diversity")
     if held is None:
-        return Section("diversity", "Diversity", (say(MISSING),))
+        ran = any(stage.value["name"] == STAGE for stage in m["stages"])
+        return Section("diversity", "Diversity", (say(ERASED if ran else MISSING),))
     blocks = (*_first(held), *_verbs(held), *_questions(held), *_topics(held), *_lengths(held), *_turns(held))
     return Section("diversity", "Diversity", blocks)
 

@@ -42,5 +42,11 @@ def section(m: Held) -> Section:
     if rows:
         blocks.append(table("Drift by dimension", head, rows, 5, held["dimensions"]))
     if missing := [show(name) for name in held["not_compared"]]:
-        blocks.append(say("Not compared, since one of the two lacks it: ", *joined(missing), "."))
+        blocks.append(
+            say(
+                "Not compared, since one of the two lacks it, or they have topics of their own: ",
+                *joined(missing),
+                ".",
+            )
+        )
     return Section("drift", "Drift", tuple(blocks))

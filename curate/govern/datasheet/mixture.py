@@ -8,6 +8,11 @@ from curate.govern.datasheet.blocks import Block, Cell, Chart, Heading, Line, Se
 from curate.govern.datasheet.values import Held, Value, share, show
 
 MIX = "mix"
+SUPPRESS = "suppress"
+ERASED = (
+    " Records that were erased on request, or that a suppression list took out, are in no count here, though the "
+    "stages of the run saw them."
+)
 COLUMNS = 5  # groups that a table and its chart name; the others are one
 SHIFTS = 12  # that are listed, the largest first
 _TITLES = {"source": "By source", "license": "By license class", "language": "By language", "task": "By task"}
@@ -28,9 +33,15 @@ def section(m: Held) -> Section:
         return Section("mixture", "Mixture")
     intro = say(
         "Shares of the records before each stage that removed some, and of those in the release. Groups are told from "
-        "the stage on that finds them out; what was removed before is in none."
+        "the stage on that finds them out; what was removed before is in none.",
+        ERASED if _is_erased(m) else "",
     )
     return Section("mixture", "Mixture", (*((intro,) if blocks else ()), *blocks, *_shifts(held), *asked))
+
+
+def _is_erased(m: Held) -> bool:
+    """Tell whether records were erased, or suppressed: the funnel counts them, the tables no longer hold them."""
+    return bool(m.below("takedowns")) or any(one.value["name"] == SUPPRESS for one in m["stages"])
 
 
 def _asked(m: Held) -> Iterator[Block]:

@@ -144,8 +144,13 @@ def _license(manifest: Manifest) -> dict[str, str]:
 def _info(manifest: Manifest, shards: list[Mapping[str, Any]]) -> dict[str, Any]:
     columns = manifest.get("schema", {}).get("data", ())
     features = [feature(column["name"], column["type"]) for column in columns]
-    if shards[0]["path"].endswith(".zst") and any(column["type"] == JSON for column in columns):
-        features = []  # readers tell mixed values in JSON lines best by themselves
+    if shards[0]["path"].endswith(
+        ".zst"
+    ):  # where nothing is told, readers take the first shard's types for all
+        features = [
+            {"name": column["name"], "dtype": "json"} if column["type"] in (JSON, "null") else told
+            for column, told in zip(columns, features, strict=True)
+        ]
     size = sum(shard["bytes"] for shard in shards)
     return {
         **({"features": features} if features and None not in features else {}),

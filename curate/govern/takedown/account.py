@@ -13,10 +13,13 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from curate.govern import drift, profile, representation
+from curate.govern import findings as alarms
 from curate.govern import manifest as manifests
 from curate.govern.takedown.erasing import STAGE, Erased
 from curate.govern.takedown.matching import Matched
 from curate.govern.takedown.request import Request
+from curate.parts import Gates
 from curate.stages import suppression, wanted
 from curate.stages.suppression import Secret
 from curate.stages.wanted import Rule
@@ -86,7 +89,7 @@ def revised(
         "created": times["done"],
         "stages": _staged(told["stages"], kept, reasons),
         "counts": counts,
-        "findings": told["findings"],
+        **_judged(manifest, told["findings"], measured),
         "outputs": sorted(outputs, key=lambda entry: str(entry["path"])),
         "supersedes": {"root": manifest["root"], "manifest_sha256": hashlib.sha256(content).hexdigest()},
         "takedowns": [
@@ -100,7 +103,30 @@ def revised(
         own = [entry for entry in outputs if entry["path"].startswith("index/")]
         totals = {name: sum(entry[name] for entry in own) for name in ("records", "bytes")}
         changes["index"] = {**manifest["index"], **totals}
-    return manifests.revised(manifest, **changes)
+    rest = {key: part for key, part in manifest.items() if key not in profile.PARTS or key in measured}
+    return manifests.revised(rest, **changes)
+
+
+def _judged(
+    manifest: Mapping[str, Any], findings: Sequence[dict[str, Any]], measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return findings and gates, those again that come of what was counted again: both give the same numbers."""
+    limits = Gates(max_mixture_shift=(manifest["recipe"].get("gates") or {}).get("max_mixture_shift"))
+    again = alarms.shifts(limits, measured["mixture"])
+    gates = alarms.shift_gate(limits, measured["mixture"])
+    old = ["/mixture-shift"]
+    if "representation" in measured:
+        again += representation.findings(measured)
+        old.append("/representation")
+    if told := measured.get("drift"):
+        again += drift.findings(told)
+        gates.append(drift.gate(told))
+        old.append("drift/shifted")
+    new = {gate["gate"]: gate for gate in gates}
+    return {
+        "findings": [*(one for one in findings if not one["reason"].endswith(tuple(old))), *again],
+        "gates": [new.get(gate["gate"], gate) for gate in manifest.get("gates", ())],
+    }
 
 
 def entry(

@@ -221,8 +221,10 @@ def _measured(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     languages.sort(key=lambda row: (row["source"], -row["before"], row["language"]))
     untold = {key: before[key] for key in ("languages_untold",) if key in before}
     statistics = {**found["statistics"], "languages": languages, **untold}
-    mixed = mixture.after_erasing(manifest.get("mixture"), found["mixture"])
-    return {**found, "statistics": statistics, "mixture": mixed}
+    if manifest.get("mixture") is not None:  # a group that was among the largest may be no more
+        every = mixture.measure(folder, manifest["recipe"], _MEMORY, listed=None)
+        found["mixture"] = mixture.after_erasing(manifest["mixture"], every)
+    return {**found, "statistics": statistics}
 
 
 def _takedown_files(
