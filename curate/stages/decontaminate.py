@@ -147,7 +147,11 @@ class Decontaminate:
             """Return what the stage cannot find."""
             told = self.reads()
             untold = sum(one["items"] - one["told"] for one in told)
-            missed = "Decontamination finds words in a row: no paraphrase, no translation, no task with other numbers."
+            missed = (
+                "Decontamination finds words in a row: no paraphrase, no translation, no task with other numbers. Of "
+                "Chinese and Japanese every character counts as a word, so short everyday questions are told, and a "
+                "record that holds one is removed; so is one that holds a common sentence that is an item itself."
+            )
             if not untold:
                 return [missed]
             return [
