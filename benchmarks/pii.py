@@ -30,10 +30,10 @@ import zstandard
 
 from curate import rules
 from curate.kernels.spans import Span, resolve
-from curate.stages._search import Ours
 from curate.stages.finders import Finds
 from curate.stages.finders.presidio import Presidio
 from curate.stages.finders.secrets import Secrets
+from curate.stages.scrubbing.search import Ours
 
 LABELS: Mapping[str, Mapping[str, str]] = {  # file: label of the file → kind
     "presidio_synth_v2": {

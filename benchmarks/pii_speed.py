@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the adversarial 
 import adversarial
 
 from curate import rules
-from curate.stages._search import Ours
 from curate.stages.finders.presidio import Presidio
+from curate.stages.scrubbing.search import Ours
 
 KINDS = {
     "instructions": ["instruct/gsm8k_train", "instruct/dolly_3k_alpagasus", "instruct/medquad"],

@@ -32,8 +32,8 @@ import zstandard
 
 from curate import ledger
 from curate.govern import representation
-from curate.stages._topics import Topics
 from curate.stages.profile import Profiled
+from curate.stages.profiling.topics import Topics
 
 SEED = 20_261_122
 STAGES = ("first", "second", "third")

@@ -46,8 +46,8 @@ ASSUMED = {
     "unit": Assumed(8 * 2**20, "bytes", "of text per unit", "code: curate.io.scan.UNIT_BYTES; files up to 8 GB"),
     "shard": Assumed(256e6, "bytes", "of a shard of the release", "recipe's default is 256 MB"),
     "task": Assumed(1e9, "bytes", "that one task of the shuffle may hold", "assumed: 1 of 4 GB per core"),
-    "grouping": Assumed(64, "bytes", "of a key that a partition may hold", "code: curate.stages.screening.BYTES"),
-    "key": Assumed(12, "bytes", "of a key in the shuffle", "code: curate.stages.shuffle.KEY"),
+    "grouping": Assumed(64, "bytes", "of a key that a partition may hold", "code: curate.stages.dedup.screening.BYTES"),
+    "key": Assumed(12, "bytes", "of a key in the shuffle", "code: curate.stages.dedup.shuffle.KEY"),
     "decision": Assumed(150, "bytes", "of a row of the clusters table", "estimated from its columns"),
 }  # fmt: skip
 
@@ -210,12 +210,12 @@ def moved(costs: Costs) -> Iterator[str]:
 
 
 def groups(costs: Costs, records: float) -> float:
-    """Return the tasks that part the keys (curate.stages.shuffle.plan: 24 bytes per key and 128 per record)."""
+    """Return the tasks that part the keys (curate.stages.dedup.shuffle.plan: 24 bytes per key and 128 per record)."""
     return max(1.0, math.ceil(records * (24 * costs.bands + 128) / at("task")))
 
 
 def partitions(costs: Costs, records: float) -> float:
-    """Return the partitions, a power of two (curate.stages.shuffle.plan)."""
+    """Return the partitions, a power of two (curate.stages.dedup.shuffle.plan)."""
     return 2.0 ** math.ceil(math.log2(max(1.0, records * costs.bands * at("grouping") / at("task"))))
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import real
 
-from curate.stages.shuffle import KEY
+from curate.stages.dedup.shuffle import KEY
 
 HEAD = 1e-4  # of all records: a bucket of so many is a template's, and grows with the data
 MAX_BUCKET = 1000  # minhash's default: most kept records of a bucket that a record is compared with

@@ -1,7 +1,7 @@
 """The cluster table of a release: every record that has a duplicate or is one, by stage and cluster.
 
 A resolved barrier that deduplicates has a method ``members()``, which yields its clusters' records as record
-batches of :data:`curate.stages.resolved.MEMBERS`; one that has none is left alone.
+batches of :data:`curate.stages.dedup.resolved.MEMBERS`; one that has none is left alone.
 """
 
 from __future__ import annotations

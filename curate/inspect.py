@@ -14,7 +14,7 @@ from curate.errors import IntegrityError, RecipeError
 from curate.io.manifest import load
 from curate.ledger import connect, query, rows_of
 from curate.record import CURATE
-from curate.stages.resolved import OF_RELEASE
+from curate.stages.dedup.resolved import OF_RELEASE
 
 
 @dataclass(frozen=True)

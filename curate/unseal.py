@@ -19,8 +19,8 @@ from curate.errors import IntegrityError, RecipeError
 from curate.io.cells import is_json_text
 from curate.io.manifest import load
 from curate.record import MESSAGES_EXTRA, REJECTED
-from curate.stages import _beside
 from curate.stages.operators import tokens
+from curate.stages.scrubbing import beside as _beside
 
 
 def reveal(

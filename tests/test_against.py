@@ -20,7 +20,7 @@ from curate import show
 from curate.errors import IntegrityError, RecipeError
 from curate.io import write
 from curate.release import Release
-from curate.stages import shuffle
+from curate.stages.dedup import shuffle
 from curate.stages.exact import content_hashes
 from curate.stages.minhash import MinHash
 

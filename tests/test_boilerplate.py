@@ -25,8 +25,8 @@ import curate
 from curate.engine.local import LocalEngine
 from curate.io.store import Store
 from curate.record import Batch
-from curate.stages._frequent import Frequent
 from curate.stages.boilerplate import Boilerplate, Repeated
+from curate.stages.passages.frequent import Frequent
 
 NOTICE = "You may use this page for anything you like, as long as you say where you have it from."
 FOOTER = "Subscribe to our letter to have new recipes, tips and stories in your post every week."

@@ -18,10 +18,10 @@ from reference.sketches import chat
 from curate import record
 from curate.io.store import Store
 from curate.record import Batch
-from curate.stages import shuffle
-from curate.stages._claims import claim, disagreeing
+from curate.stages.dedup import shuffle
+from curate.stages.dedup.claims import claim, disagreeing
+from curate.stages.dedup.resolved import Resolved
 from curate.stages.exact import Exact
-from curate.stages.resolved import Resolved
 
 LONG = " ".join(f"word{i}" for i in range(30))
 

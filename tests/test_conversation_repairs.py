@@ -13,9 +13,18 @@ from reference import repairs as slow
 
 from curate import record, rules
 from curate.record import MESSAGES
-from curate.stages._repairs import CONTROLS, LEAKED, MIXED, MOJIBAKE, NEWLINES, REPAIRS, mended, prefilter
-from curate.stages._turns import found
 from curate.stages.conversation import Conversation
+from curate.stages.conversing.repairs import (
+    CONTROLS,
+    LEAKED,
+    MIXED,
+    MOJIBAKE,
+    NEWLINES,
+    REPAIRS,
+    mended,
+    prefilter,
+)
+from curate.stages.conversing.turns import found
 
 PACK = rules.load("conversation")
 ALL = dict.fromkeys(REPAIRS, True)

@@ -11,8 +11,9 @@ import pytest
 from reference import toolcalls as slow
 
 from curate.record import MESSAGES
-from curate.stages import _toolcalls, _toolschemas
 from curate.stages.conversation import Conversation
+from curate.stages.conversing import toolcalls as _toolcalls
+from curate.stages.conversing import toolschemas as _toolschemas
 
 CLOCK = {
     "type": "function",

@@ -23,9 +23,9 @@ from curate.errors import RecipeError
 from curate.io.store import Store
 from curate.record import MESSAGES
 from curate.stage import Verdict
-from curate.stages import _evalindex
-from curate.stages._contamination import Held, words_of
-from curate.stages._evals import Fields, Item, read
+from curate.stages.contamination import evalindex
+from curate.stages.contamination.evals import Fields, Item, read
+from curate.stages.contamination.matching import Held, words_of
 from curate.stages.decontaminate import Decontaminate, candidates_in
 
 DUCKS = (
@@ -249,7 +249,7 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[list[str], list[str]]], list[list
 def test_the_index_agrees_with_its_slow_twin(case: Any, overlap: float) -> None:
     given_items, records = case
     items = [Item("f", at, tuple(q), tuple(a)) for at, (q, a) in enumerate(given_items, start=1)]
-    index = _evalindex.build(items, 4)
+    index = evalindex.build(items, 4)
     functions = frozenset(rules.load("function_words").rules[0].data["words"].split())
     parts = slow.fit([(item.questions, item.answers) for item in items], functions, 4)
     assert index.how == [part.how for part in parts]

@@ -25,9 +25,9 @@ from curate import record
 from curate.engine.local import LocalEngine
 from curate.kernels import parts, text
 from curate.record import Batch
+from curate.stages.dedup.resolved import Resolved
 from curate.stages.exact import Exact
 from curate.stages.minhash import MinHash
-from curate.stages.resolved import Resolved
 
 WORDS = ["river", "stone", "window", "garden", "market", "copper", "violin"]
 WORDS += ["letter", "harbour", "winter", "engine", "pepper", "lantern", "meadow"]

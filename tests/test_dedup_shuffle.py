@@ -17,11 +17,11 @@ from curate.engine.local import LocalEngine
 from curate.errors import StorageError
 from curate.io.store import Store
 from curate.record import Batch
-from curate.stages import decisions, shuffle, shuffled
+from curate.stages.dedup import decisions, shuffle, shuffled
+from curate.stages.dedup.resolved import Resolved
+from curate.stages.dedup.shuffle import Slice
 from curate.stages.exact import Exact
 from curate.stages.minhash import MinHash
-from curate.stages.resolved import Resolved
-from curate.stages.shuffle import Slice
 
 WORDS = ["river", "stone", "window", "garden", "market", "copper", "violin"]
 WORDS += ["letter", "harbour", "winter", "engine", "pepper", "lantern", "meadow"]

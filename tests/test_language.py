@@ -27,8 +27,8 @@ from curate.kernels.prose import prose
 from curate.record import MESSAGES, Batch
 from curate.stage import Verdict
 from curate.stages import detectors
-from curate.stages._telling import LEAST, SURE
 from curate.stages.detectors.known import aliases
+from curate.stages.detectors.telling import LEAST, SURE
 from curate.stages.language import FACTS, Language, identify
 
 PACK = rules.load("languages")

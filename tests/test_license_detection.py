@@ -14,8 +14,8 @@ from reference import licensed as twin
 
 from curate import licenses
 from curate.record import MESSAGES
-from curate.stages import _licensed
-from curate.stages._licensed import detect
+from curate.stages.licensing import licensed as _licensed
+from curate.stages.licensing.licensed import detect
 
 MIT_TEXT = """\
 Copyright (c) 2020 the makers

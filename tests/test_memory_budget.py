@@ -18,8 +18,8 @@ from reference.sketches import MemorySketches, SerialEngine
 
 from curate.io.store import Store
 from curate.record import Batch
-from curate.stages._passages import SKETCH
 from curate.stages.boilerplate import Boilerplate
+from curate.stages.passages.paragraphs import SKETCH
 
 RECORDS, PARTS, EACH = 300_000, 30, 12  # passages in a record: 3.4 million entries of 48 bytes, 157 MiB
 

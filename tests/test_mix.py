@@ -17,9 +17,10 @@ from reference.sketches import batch, chat, judge, resolve
 from curate import record
 from curate.errors import RecipeError
 from curate.record import FACT
-from curate.stages import _mixing, _selecting, _sides
-from curate.stages._groups import groups, license_class
 from curate.stages.mix import Mix
+from curate.stages.mixing import limits as _mixing
+from curate.stages.mixing import selecting, sides
+from curate.stages.mixing.groups import groups, license_class
 
 LICENSES = ["MIT", "CC-BY-SA-4.0", "CC-BY-NC-4.0", None]
 
@@ -57,7 +58,7 @@ def units(rows: list[dict[str, Any]], sizes: list[int]) -> list[list[record.Batc
 def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return records as the twin takes them."""
     [[made]] = units(rows, [])
-    prompts = _sides.prompts(made).tolist()
+    prompts = sides.prompts(made).tolist()
     shas = made.column("_sha256").to_pylist()
     return [
         {
@@ -98,7 +99,7 @@ def test_the_same_records_stay_and_part_as_in_plain_words_in_any_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], collected: int
 ) -> None:
     """collected 0: every digit of every limit is searched for, and nothing is sorted."""
-    monkeypatch.setattr(_mixing, "select", partial(_selecting.select, collected=collected))
+    monkeypatch.setattr(_mixing, "select", partial(selecting.select, collected=collected))
     rng = random.Random(str(options))
     rows = records(rng, 120)
     rows += [{**rows[0], "id": "twin"}, dict(rows[1])]  # of one content; of one content and id
@@ -231,7 +232,7 @@ def test_links_travel_over_long_chains() -> None:
     n = 3000
     prompts = np.repeat(np.arange(n, dtype=np.uint64), 2)[1:-1]
     clusters = np.repeat(np.arange(n - 1, dtype=np.uint64), 2)
-    found = _sides.linked(prompts, clusters)
+    found = sides.linked(prompts, clusters)
     assert set(found.of(np.arange(n + 2, dtype=np.uint64)).tolist()) == {0, n, n + 1}
 
 

@@ -21,7 +21,7 @@ import pytest
 from curate import rules
 from curate.errors import MissingExtra, RecipeError
 from curate.kernels.spans import Span
-from curate.stages._embeddings import _one_thread
+from curate.stages.dedup.embeddings import _one_thread
 from curate.stages.finders import models, readers
 from curate.stages.finders.models import Model
 from curate.stages.finders.names import Gazetteer

@@ -24,12 +24,12 @@ from curate.errors import RecipeError
 from curate.kernels.spans import Edit, Span, outside, replace, resolve, trace_back, widen
 from curate.record import MESSAGES, Batch
 from curate.stage import Verdict
-from curate.stages._carrying import carried_over
-from curate.stages._scrubbing import Scrubber
 from curate.stages.finders.own import luhn_valid
 from curate.stages.operators import Hand, surrogates, tokens
 from curate.stages.operators.values import same
 from curate.stages.pii import Pii
+from curate.stages.scrubbing.carrying import carried_over
+from curate.stages.scrubbing.scrubber import Scrubber
 
 EXAMPLES = [
     text if isinstance(text, str) else "".join(text)

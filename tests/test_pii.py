@@ -35,10 +35,10 @@ from curate.kernels.spans import Span
 from curate.record import MESSAGES, Batch
 from curate.stage import Verdict
 from curate.stages import pii
-from curate.stages._search import Ours
 from curate.stages.finders import windows
 from curate.stages.finders.sweep import settled
 from curate.stages.pii import Pii
+from curate.stages.scrubbing.search import Ours
 
 PACK = rules.load("pii")
 EXAMPLES = [text for rule in PACK.rules for text in (*rule.match, *rule.no_match)]

@@ -21,8 +21,8 @@ from ruamel.yaml import YAML
 
 from curate import rules
 from curate.kernels.spans import Span, resolve
-from curate.stages._search import Ours
 from curate.stages.finders import own
+from curate.stages.scrubbing.search import Ours
 
 PACK = rules.load("pii")
 COUNTRIES = [rule for rule in PACK.rules if "country" in rule.data]

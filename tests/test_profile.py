@@ -16,11 +16,13 @@ from reference import profiled
 import curate
 from curate import rules
 from curate.record import MESSAGES, MESSAGES_EXTRA, REJECTED
-from curate.stages import _mentions, _tasks, _topics
-from curate.stages._lists import Words, groups, made, split
-from curate.stages._tasks import NO_TOPICS
-from curate.stages._walked import walk
 from curate.stages.profile import Profiled
+from curate.stages.profiling import mentions as _mentions
+from curate.stages.profiling import tasks as _tasks
+from curate.stages.profiling import topics as _topics
+from curate.stages.profiling.lists import Words, groups, made, split
+from curate.stages.profiling.tasks import NO_TOPICS
+from curate.stages.profiling.walked import walk
 
 NOUNS = {"story", "stories", "list", "idea", "poem", "people", "children", "question", "intent", "python"}
 

@@ -14,8 +14,8 @@ from reference import quality as twin
 from curate.kernels import measuring
 from curate.record import MESSAGES, Batch
 from curate.stage import Verdict
-from curate.stages import _quality_scores
 from curate.stages.quality import Quality
+from curate.stages.scoring import quality_scores
 
 STOP = ("the", "be", "to", "of", "and", "that", "have", "with")
 PIECES = (
@@ -79,7 +79,7 @@ def reasons(batch: Batch, **options: Any) -> set[str]:
 
 
 def scores(batch: Batch) -> list[dict[str, float | None]]:
-    found: list[dict[str, float | None]] = _quality_scores.scores(batch).to_pylist()
+    found: list[dict[str, float | None]] = quality_scores.scores(batch).to_pylist()
     return found
 
 
@@ -128,13 +128,13 @@ def test_scores_are_those_of_the_readable_twin(seed: int) -> None:
     assert [{name: one[name] for name in twin.NAMES} for one in scores(documents(*texts))] == wanted
     wanted = [twin.scores(one, STOP) for one in turns]
     assert [{name: one[name] for name in twin.NAMES} for one in scores(conversations(*turns))] == wanted
-    formed = {*_quality_scores.NAMES} - {*twin.NAMES}
+    formed = {*quality_scores.NAMES} - {*twin.NAMES}
     assert formed == {"broken_json", "only_urls"}  # the tests below hold these to examples
 
 
 def test_a_ratio_is_rounded_half_up_to_four_decimals() -> None:
     over, under = np.array([1, 2, 1, 1, 0]), np.array([3, 3, 20_000, 0, 7])
-    found = _quality_scores.ratio(over, under).tolist()
+    found = quality_scores.ratio(over, under).tolist()
     assert found[:3] == [0.3333, 0.6667, 0.0001]
     assert np.isnan(found[3])
     assert found[4] == 0

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from curate.errors import MissingExtra, RecipeError
 from curate.record import MESSAGES, Batch
-from curate.stages import _score_models
-from curate.stages._score_models import Read, Scorer, Told
 from curate.stages.score import Score
+from curate.stages.scoring import score_models
+from curate.stages.scoring.score_models import Read, Scorer, Told
 
 RNG = random.Random(4)
 TEXTS = [
@@ -199,7 +199,7 @@ def test_a_hub_that_cannot_be_reached_is_an_error(models: Path, monkeypatch: pyt
 def test_without_its_extra_the_stage_says_how_to_get_it(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_score_models, "find_spec", lambda name: None)
+    monkeypatch.setattr(score_models, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'curate\[score\]'"):
         asked(models, "ifd")
 

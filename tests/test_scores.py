@@ -13,7 +13,7 @@ from conftest import contents, make_corpus
 import curate
 from curate.kernels import measuring
 from curate.pipeline import Watch
-from curate.stages import _quality_scores
+from curate.stages.scoring import quality_scores
 
 RECIPE = """\
 curate: 1
@@ -61,7 +61,7 @@ def test_a_threshold_is_moved_without_computing_a_score(
     folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     removed = pq.read_table(out / "removed").num_rows
-    monkeypatch.setattr(_quality_scores, "scores", poisoned)
+    monkeypatch.setattr(quality_scores, "scores", poisoned)
     [said] = run(folder, out, 50, batch_size=7)
     assert said == "quality: quality of 106 of 106 records is that of the release that was here"
     assert contents(out) == contents(folder / "fresh")

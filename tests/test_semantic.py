@@ -24,10 +24,9 @@ import curate
 from curate.errors import MissingExtra, RecipeError
 from curate.kernels import survivor
 from curate.record import Batch
-from curate.stages import _embeddings as embeddings
-from curate.stages import _neighbours as neighbours
-from curate.stages import _pinned
-from curate.stages.resolved import Resolved
+from curate.stages import pinned as _pinned
+from curate.stages.dedup import embeddings, neighbours
+from curate.stages.dedup.resolved import Resolved
 from curate.stages.semantic import Semantic
 
 installed = pytest.mark.skipif(

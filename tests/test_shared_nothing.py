@@ -24,13 +24,13 @@ from curate.io.store import Store
 from curate.outcome import REPORT, SKETCH, Writer
 from curate.pipeline import AllSketches, Part
 from curate.record import Batch
-from curate.stages import suppression
 from curate.stages.boilerplate import Boilerplate
 from curate.stages.exact import Exact
 from curate.stages.language import Language
 from curate.stages.minhash import MinHash
 from curate.stages.semantic import Semantic
 from curate.stages.suppress import Listed, Suppress
+from curate.stages.suppressing import suppression
 
 T = TypeVar("T")
 R = TypeVar("R")

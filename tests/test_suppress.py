@@ -21,8 +21,9 @@ from curate.errors import IntegrityError, RecipeError
 from curate.kernels import finding
 from curate.record import Batch
 from curate.stage import Verdict
-from curate.stages import suppress, suppression, wanted
-from curate.stages.wanted import Rule, Wanted
+from curate.stages import suppress
+from curate.stages.suppressing import suppression, wanted
+from curate.stages.suppressing.wanted import Rule, Wanted
 
 WORDS = st.lists(st.sampled_from(["ape", "bee", "cat", "dog", "elk", "fox"]), max_size=14).map(" ".join)
 PAIRS = st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=8)

@@ -15,7 +15,7 @@ import torch
 from bases import CHATML, folder, tokenizer
 
 from curate.errors import MissingExtra, RecipeError
-from curate.stages import _pinned
+from curate.stages import pinned as _pinned
 from curate.tuning import base as bases
 from curate.tuning import harvest, tiny
 from curate.tuning.base import Base, open_base

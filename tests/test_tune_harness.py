@@ -21,7 +21,7 @@ from reference import measures as slow
 from tunes import bench, corpus, stack, tokenizer
 
 from curate.errors import MissingExtra, RecipeError
-from curate.stages import _harness
+from curate.stages.contamination import harness as _harness
 from curate.stages.decontaminate import Decontaminate
 from curate.tuning import harness
 from curate.tuning.measure import measure, weights

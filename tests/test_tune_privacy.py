@@ -15,8 +15,8 @@ pytest.importorskip("transformers")
 from reference import measures as slow  # noqa: E402
 from tunes import SETUP, base, bench, corpus, llama, secret, stack, tokenizer  # noqa: E402
 
-from curate.stages._pii_options import PiiOptions  # noqa: E402
 from curate.stages.operators.surrogates import surrogate  # noqa: E402
+from curate.stages.scrubbing.options import PiiOptions  # noqa: E402
 from curate.tuning.contract import Secret, Text, Turn  # noqa: E402
 from curate.tuning.encoding import encode  # noqa: E402
 from curate.tuning.measure import measure, privacy  # noqa: E402

@@ -17,8 +17,8 @@ from conftest import sentence, write_jsonl
 from tunes import SETUP, base, corpus, talk, tokenizer
 
 from curate.errors import RecipeError
-from curate.stages import _harness
-from curate.stages._pii_options import PiiOptions
+from curate.stages.contamination import harness
+from curate.stages.scrubbing.options import PiiOptions
 from curate.tuning.contract import Item
 from curate.tuning.trial import Trial, prepare
 
@@ -50,7 +50,7 @@ def test_what_answers_are_judged_by_is_in_the_name_of_a_trials_folder(
     import datasets.config
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
-    _harness.loaded.cache_clear()
+    harness.loaded.cache_clear()
     task = tmp_path / "picks.yaml"
     write_jsonl(tmp_path / "picks.jsonl", [{"question": "river", "choices": ["a", "b"], "gold": 0}])
     keys = [prepared().key, prepared().key]
@@ -59,7 +59,7 @@ def test_what_answers_are_judged_by_is_in_the_name_of_a_trials_folder(
     keys.append(prepared(pii=PiiOptions(entities=("EMAIL_ADDRESS",))).key)
     for told in (TASK, TASK.replace("acc", "acc_norm")):
         task.write_text(told)
-        _harness.loaded.cache_clear()
+        harness.loaded.cache_clear()
         keys.append(prepared(tasks=[task]).key)
     assert len(set(keys)) == 5
 

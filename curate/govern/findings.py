@@ -7,7 +7,7 @@ from typing import Any
 
 from curate.parts import Gates
 from curate.pipeline import Outcome
-from curate.stages._groups import STATED_BY
+from curate.stages.mixing.groups import STATED_BY
 from curate.unit import READ
 
 LOUD_LOSS = 0.5  # one stage that removes more than this share of a source is always reported …

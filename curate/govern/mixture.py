@@ -1,9 +1,9 @@
 """What a release is a mixture of, before and after every stage: counted from records/, data/ and removed/.
 
-By source, license class, language and task (:mod:`curate.stages._groups`), in records and in bytes of content (UTF-8;
-of edited records as they are at last). A record that a stage removed before its language or task was told is in no
-group, so these are counted from the stage on that tells them. Records that a suppression list took out stand in no
-table and are not counted.
+By source, license class, language and task (:mod:`curate.stages.mixing.groups`), in records and in bytes of content
+(UTF-8; of edited records as they are at last). A record that a stage removed before its language or task was told is
+in no group, so these are counted from the stage on that tells them. Records that a suppression list took out stand in
+no table and are not counted.
 
 A *shift* is how far a stage moved a mixture: the total variation distance between the shares of records before and
 after it, half the sum of their absolute differences. Removing records at random moves shares, too. ``by_chance`` is
@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.govern import contents
-from curate.stages._groups import DIMENSIONS, NONE, STATED_BY, UNKNOWN, license_class
+from curate.stages.mixing.groups import DIMENSIONS, NONE, STATED_BY, UNKNOWN, license_class
 from curate.unit import READ
 
 LISTED = 12  # groups of a dimension that are told by name; the rest is told as one

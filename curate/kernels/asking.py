@@ -1,4 +1,4 @@
-"""Compiled: what an instruction asks for, from the words of its first sentences. curate.stages._tasks says how."""
+"""Compiled: what an instruction asks for, from its first sentences' words (:mod:`curate.stages.profiling.tasks`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index of a release, written by an engine (:mod:`curate.stages.index`)."""
+"""The index of a release, written by an engine (:mod:`curate.stages.dedup.index`)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from curate.shards.cutting import Block, Cutter, Sampler, ratio, shard_starts
 from curate.shards.encoding import Encoded, fetched
 from curate.shards.trails import RECORDS, SPLIT, bundles, in_order
 from curate.stage import Engine
-from curate.stages import index
-from curate.stages._mixed import TRAIN
+from curate.stages.dedup import index
+from curate.stages.mixing.mixed import TRAIN
 
 _SIGNED = "signed"  # in the release's folder, while the index is written
 

@@ -16,7 +16,7 @@ from curate.io.store import Store
 from curate.outcome import batches
 from curate.pipeline import Chain
 from curate.record import FACT, Batch
-from curate.stages._mixed import TRAIN
+from curate.stages.mixing.mixed import TRAIN
 
 RECORDS = "records.arrow"
 SPLIT = "split"  # the fact that tells which split a record is in

@@ -24,10 +24,10 @@ from curate import record
 from curate.io.store import Store
 from curate.record import Batch
 from curate.stage import Decision, Engine, Sketches, StageOptions, Verdict
-from curate.stages import _frequency
-from curate.stages._frequency import Census, Frequencies
-from curate.stages._frequent import Frequent
-from curate.stages._passages import Cutting, On, Passages, Span, characters_of, with_turns
+from curate.stages.passages import frequency
+from curate.stages.passages.frequency import Census, Frequencies
+from curate.stages.passages.frequent import Frequent
+from curate.stages.passages.paragraphs import Cutting, On, Passages, Span, characters_of, with_turns
 
 _EXAMPLES = 10  # passages whose counts, and records whose ids, a finding names
 _NOTHING_LEFT = "boilerplate/nothing-left"
@@ -132,11 +132,11 @@ class Boilerplate:
         """
         store, file = sketches.store.child("passages"), f"{self.name}.passages.arrow"
         try:
-            known = _frequency.gather(sketches, store, engine)
+            known = frequency.gather(sketches, store, engine)
             limit = self.options.max_records
             if self.options.max_share is not None:  # as a decimal: 0.29 of 100 records are 29, not 28.99…
                 limit = max(limit, int(Decimal(str(self.options.max_share)) * known.records))
-            found = _frequency.count(known, sketches, store, limit, engine, file, _EXAMPLES)
+            found = frequency.count(known, sketches, store, limit, engine, file, _EXAMPLES)
         finally:
             store.remove()
         summary = {

@@ -1,8 +1,8 @@
 """Stage ``conversation``: turns that are empty, missing, out of order, damaged or not what they seem.
 
 The checks and their examples are the rule pack ``rules/conversation.yaml``. Damage that can be undone with certainty
-is undone first (:mod:`curate.stages._repairs`), in documents and rejected replies too; the other rules judge what is
-left. Of a batch of documents only the rules with ``documents: true`` are asked. Evidence names the first turn
+is undone first (:mod:`curate.stages.conversing.repairs`), in documents and rejected replies too; the other rules judge
+what is left. Of a batch of documents only the rules with ``documents: true`` are asked. Evidence names the first turn
 concerned (from 0), its role and how many turns of the record the rule found; never a word of them.
 """
 
@@ -21,11 +21,12 @@ from curate.io.cells import json_text, pylist
 from curate.record import MESSAGES, MESSAGES_EXTRA, REJECTED, TURN, Batch
 from curate.rules import Rule, did_you_mean
 from curate.stage import Decision, StageOptions, Verdict
-from curate.stages import _pairs, _toolcalls
-from curate.stages._mending import mended_batch
-from curate.stages._repairs import REPAIRS
-from curate.stages._turnrules import Found, conversations
-from curate.stages._turns import Turns, anywhere, blank, found, series
+from curate.stages.conversing import pairs as _pairs
+from curate.stages.conversing import toolcalls
+from curate.stages.conversing.mending import mended_batch
+from curate.stages.conversing.repairs import REPAIRS
+from curate.stages.conversing.turnrules import Found, conversations
+from curate.stages.conversing.turns import Turns, anywhere, blank, found, series
 
 Override: TypeAlias = Literal["edit", "drop", "quarantine", "flag", "keep"]
 
@@ -110,7 +111,7 @@ def _found_in(batch: Batch, asked: list[Rule]) -> Iterator[tuple[str, int, Mappi
     for rule, rows in conversations(turns, asked):
         yield from ((rule.id, row, evidence) for row, evidence in rows)
     names = {rule.id for rule in asked}
-    if turns.extra and names & set(_toolcalls.RULES):
+    if turns.extra and names & set(toolcalls.RULES):
         yield from (one for one in _calls(batch, turns) if one[0] in names)
     if names & set(_pairs.RULES):
         yield from (one for one in _pairs.pairs(batch) if one[0] in names)
@@ -133,13 +134,11 @@ def _calls(batch: Batch, turns: Turns) -> Iterator[tuple[str, int, Mapping[str, 
         values = pylist(column.take(pa.array(rows, pa.int64())))
         for row, value in zip(rows, values, strict=True):
             if value:
-                declared[row] = (
-                    value if isinstance(value, str) else json_text(_toolcalls.without_nulls(value))
-                )
+                declared[row] = value if isinstance(value, str) else json_text(toolcalls.without_nulls(value))
     for row, extra in turns.extra.items():
         said = record.content(batch)[row].as_py() or []
         roles, contents = [turn["role"] for turn in said], [turn["content"] or "" for turn in said]
-        for rule, evidence in _toolcalls.check(roles, contents, extra, declared[row]):
+        for rule, evidence in toolcalls.check(roles, contents, extra, declared[row]):
             yield rule, row, evidence
 
 

@@ -1,7 +1,7 @@
 """Stage ``decontaminate``: records that hold evaluation items.
 
 It is fitted on the evaluation files and needs to see no other record. What an item is, is told by
-:mod:`curate.stages._evals`, how much of one a record holds by :mod:`curate.stages._contamination`.
+:mod:`curate.stages.contamination.evals`, how much of one a record holds by :mod:`curate.stages.contamination.matching`.
 
 Containment of word n-grams is what the model reports use: any shared 13-gram (GPT-3: Brown et al. 2020, arXiv
 2005.14165, appendix C), 70 % of the item's 8-grams (PaLM: Chowdhery et al. 2022, arXiv 2204.02311, section 8), 80 %
@@ -38,9 +38,9 @@ from curate.io.store import Store
 from curate.kernels import text
 from curate.record import Batch
 from curate.stage import SEVERITY, Decision, StageOptions, Verdict
-from curate.stages import _contamination, _evalfiles, _evalindex
-from curate.stages._contamination import Held, Index, Match
-from curate.stages._evalfiles import Evals, Files, Wanted
+from curate.stages.contamination import evalfiles, evalindex, matching
+from curate.stages.contamination.evalfiles import Evals, Files, Wanted
+from curate.stages.contamination.matching import Held, Index, Match
 
 Act: TypeAlias = Literal["drop", "quarantine", "flag", "keep"]
 
@@ -128,11 +128,11 @@ class Decontaminate:
 
         def files(self) -> Files:
             """Return what the options name. Raises RecipeError for a pattern that no file fits."""
-            return _evalfiles.find(self._beside, self.against, self.tasks, self.common, self.fields)
+            return evalfiles.find(self._beside, self.against, self.tasks, self.common, self.fields)
 
         def evals(self) -> Evals:
             """Return the evaluation items, read once per process. Raises RecipeError for what cannot be read."""
-            return _evalfiles.read(self.files())
+            return evalfiles.read(self.files())
 
         def fingerprint(self) -> str:
             """Return a hash of the evaluation items and of the files named as common."""
@@ -225,7 +225,7 @@ def candidates_in(index: Index, batch: Batch, overlap: float) -> Iterator[tuple[
     n = len(said.text)
     parts = np.zeros(n, np.uint8)
     turns = reading.Turns(data, offsets[:-1], offsets[1:], np.zeros(n, np.bool_), parts, said.offsets)
-    yield from _contamination.found_in(index, turns, batch.num_rows, overlap)
+    yield from matching.found_in(index, turns, batch.num_rows, overlap)
 
 
 def _hits(index: Index, batch: Batch, overlap: float) -> Iterator[tuple[int, list[_Hit]]]:
@@ -235,7 +235,7 @@ def _hits(index: Index, batch: Batch, overlap: float) -> Iterator[tuple[int, lis
         targets.setdefault(row, []).append(target)
     chosen = batch.take(pa.array(list(targets), pa.int64()))
     said = record.utterances(chosen)
-    words, texts = _contamination.words_of(said.text), said.text.to_pylist()
+    words, texts = matching.words_of(said.text), said.text.to_pylist()
     answering = pc.equal(pc.fill_null(said.role, "assistant"), "assistant").to_pylist()
     for (row, own), (start, end) in zip(targets.items(), itertools.pairwise(said.offsets), strict=True):
         held = Held(texts[start:end], words[start:end], answering[start:end])
@@ -276,7 +276,7 @@ def _built(options: Decontaminate.Options) -> Index:
 
 @lru_cache(maxsize=4)
 def _made(evals: Evals, ngram: int) -> Index:
-    return _evalindex.build(evals.items, ngram, evals.common())
+    return evalindex.build(evals.items, ngram, evals.common())
 
 
 @lru_cache(maxsize=4)

@@ -22,9 +22,10 @@ from curate.kernels.survivor import PREFER, PREFER_HELP, Preference
 from curate.kernels.text import Hashes
 from curate.record import Batch
 from curate.stage import Engine, Sketches
-from curate.stages import _conflicts, deciding, nominated, shuffle
-from curate.stages.against import NO_PAIRS, AgainstOptions, Earlier, Pairs, with_held
-from curate.stages.candidates import (
+from curate.stages.dedup import conflicts as _conflicts
+from curate.stages.dedup import deciding, nominated, shuffle
+from curate.stages.dedup.against import NO_PAIRS, AgainstOptions, Earlier, Pairs, with_held
+from curate.stages.dedup.candidates import (
     ROWS,
     Places,
     beside,
@@ -35,9 +36,9 @@ from curate.stages.candidates import (
     placed,
     to_bytes,
 )
-from curate.stages.deciding import Clusters, Totals
-from curate.stages.resolved import Resolved, finish
-from curate.stages.shuffle import Group, Slice, Sliced
+from curate.stages.dedup.deciding import Clusters, Totals
+from curate.stages.dedup.resolved import Resolved, finish
+from curate.stages.dedup.shuffle import Group, Slice, Sliced
 
 _SCHEMA = pa.schema(
     [*survivor.COLUMNS, ("conversation", pa.bool_()), ("beside", pa.uint8())]
@@ -119,7 +120,7 @@ class Exact:
         return pa.RecordBatch.from_pydict({"high": pa.array(high), "low": pa.array(low)})
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
-        """Group equal records; find prompts with contradicting answers (curate.stages._conflicts)."""
+        """Group equal records; find prompts with contradicting answers (curate.stages.dedup.conflicts)."""
         found = self._grouped(sketches, engine)
         if self.options.conflicts:
             totals = _conflicts.find(
@@ -133,7 +134,7 @@ class Exact:
     def _grouped(self, sketches: Sketches, engine: Engine) -> Resolved:
         """Group equal records.
 
-        Three maps with files between them (:mod:`curate.stages.nominated`): the keys by range, the buckets of
+        Three maps with files between them (:mod:`curate.stages.dedup.nominated`): the keys by range, the buckets of
         each range, the candidates' hashes from the parts; then each range decides for itself. A task holds up
         to ``sketches.memory / engine.workers`` bytes, of up to BYTES per record that meets another.
         """

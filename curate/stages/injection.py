@@ -3,9 +3,10 @@
 Every text of a record is read: turns, tool calls, the rejected reply of a pair. rules/injection.yaml says what is
 looked for and what becomes of a record by where it stands: an order in a tool's result is graver than in a user's
 turn, and one that is quoted, or stands in a record that speaks of such attacks, is a mention
-(:mod:`curate.stages._payloads`). Disguises are undone first (:mod:`curate.stages._disguises`); a disguised payload
-is graver than any in plain sight. Characters that are shown as nothing and that no script needs where they stand
-are taken out (:mod:`curate.stages._hidden`). Keys and tokens are found by the finders of the stage pii.
+(:mod:`curate.stages.injecting.payloads`). Disguises are undone first (:mod:`curate.stages.injecting.disguises`); a
+disguised payload is graver than any in plain sight. Characters that are shown as nothing and that no script needs
+where they stand are taken out (:mod:`curate.stages.injecting.hidden`). Keys and tokens are found by the finders of the
+stage pii.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from curate import record, rules
 from curate.record import CALLS, MESSAGES, REJECTED, REPLY, ROLES, Batch, Utterances
 from curate.rules import Rule
 from curate.stage import REMOVES, SEVERITY, Decision, Verdict
-from curate.stages import _disguise_signs, _disguises, _hidden, _payloads
-from curate.stages._injection_options import SECRET, Action, InjectionOptions
-from curate.stages._payloads import PACK
-from curate.stages._search import SECRETS, Plan, Search, search
+from curate.stages.injecting import disguise_signs, disguises
+from curate.stages.injecting import hidden as _hidden
+from curate.stages.injecting import payloads as _payloads
+from curate.stages.injecting.options import SECRET, Action, InjectionOptions
+from curate.stages.injecting.payloads import PACK
+from curate.stages.scrubbing.search import SECRETS, Plan, Search, search
 
 _DISGUISED, _MENTION, _HIDDEN_ORDER = "injection/disguised", "injection/mention", "injection/hidden-order"
 _UNSCANNED = "injection/unscanned"
@@ -93,7 +96,7 @@ class Injection:
                 yield from self._find(rule, texts, at, hit.start, hit.end, more)
             if at not in odd:
                 continue
-            for one in _disguises.in_disguise(text, odd[at], plain.get(at, ())):
+            for one in disguises.in_disguise(text, odd[at], plain.get(at, ())):
                 rule = self._by_id[_HIDDEN_ORDER if one.rule == _HIDDEN_ORDER else _DISGUISED]
                 if texts.speaks_of_attacks(at):
                     rule = self._by_id[_MENTION]
@@ -176,7 +179,7 @@ class _Texts:
         place[said.part == REPLY] = "rejected"
         self.place = place
         self.joined = _payloads.Joined(said.text)
-        self.suspicious = _disguise_signs.suspicious(said.text, self.joined)
+        self.suspicious = disguise_signs.suspicious(said.text, self.joined)
         self._speaks: dict[int, bool] = {}
 
     def read(self, at: int) -> str:

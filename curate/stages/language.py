@@ -5,8 +5,8 @@ blocks, web and e-mail addresses and tokens with digits or code signs are left o
 knows code from Danish, and every word counts once, since the one word that a sum repeats line by line would
 drown the others. Of a conversation the response decides, because it is what the model learns to say. A response
 too short to tell or not told for sure is judged together with its prompt, so that ``42`` to an English question
-is English (:mod:`curate.stages._telling`). Where even that is too little, the language is undetermined: ``und``,
-or ``zxx`` where most of a longer text is no language at all: tables, identifiers, code.
+is English (:mod:`curate.stages.detectors.telling`). Where even that is too little, the language is undetermined:
+``und``, or ``zxx`` where most of a longer text is no language at all: tables, identifiers, code.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from curate.io.store import Store
 from curate.record import MESSAGES, Batch
 from curate.stage import Action, Decision, StageOptions, Verdict
 from curate.stages import detectors
-from curate.stages._telling import Part, Record, tell
 from curate.stages.detectors import NOT_LINGUISTIC, UNDETERMINED, Engine
 from curate.stages.detectors.fasttext import sha256
 from curate.stages.detectors.known import Known, known
 from curate.stages.detectors.notes import about, versions
+from curate.stages.detectors.telling import Part, Record, tell
 
 Unsure: TypeAlias = Literal["keep", "quarantine", "drop"]
 Mixed: TypeAlias = Literal["keep", "flag", "quarantine", "drop"]

@@ -2,7 +2,7 @@
 
 The license judged is the record's own where it has one, else its source's; where neither names one, it is the
 one that the record's text says it is under. Three facts stay beside every record: what was declared, what was
-detected inside the record (:mod:`curate.stages._licensed`) and what was concluded.
+detected inside the record (:mod:`curate.stages.licensing.licensed`) and what was concluded.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from curate import licenses
 from curate.record import Batch
 from curate.rules import did_you_mean
 from curate.stage import Action, Decision, StageOptions, Verdict
-from curate.stages import _licensed
-from curate.stages._licensed import Detection
+from curate.stages.licensing import licensed
+from curate.stages.licensing.licensed import Detection
 
 POLICIES: dict[str, tuple[licenses.Use, ...]] = {
     "commercial": ("commercial", "derivatives"),
@@ -116,7 +116,7 @@ class License:
         values = [*coded.dictionary.to_pylist(), None]
         answers = [self._answer(licenses.resolve(value).concluded) for value in values]
         which = pc.fill_null(coded.indices, len(values) - 1).to_numpy(zero_copy_only=False)
-        detected = _licensed.detect(batch) if self.options.detect else {}
+        detected = licensed.detect(batch) if self.options.detect else {}
         concluded = np.array([answer.concluded for answer in answers], object)[which]
         refused = np.array([answer.action != "keep" for answer in answers])[which]
         decisions = []

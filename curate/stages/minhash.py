@@ -15,13 +15,13 @@ from curate.kernels.parts import On, Shingling
 from curate.kernels.survivor import PREFER, PREFER_HELP, Preference
 from curate.record import Batch
 from curate.stage import Engine, Sketches
-from curate.stages import _resembling, deciding, nominated, screening, shuffle
-from curate.stages._comparing import All, How, Work, hold, represent
-from curate.stages._resembling import Resembling
-from curate.stages.against import NO_PAIRS, AgainstOptions, Earlier
-from curate.stages.candidates import Places
-from curate.stages.resolved import Resolved, finish
-from curate.stages.shuffle import Sliced
+from curate.stages.dedup import deciding, nominated, resembling, screening, shuffle
+from curate.stages.dedup.against import NO_PAIRS, AgainstOptions, Earlier
+from curate.stages.dedup.candidates import Places
+from curate.stages.dedup.comparing import All, How, Work, hold, represent
+from curate.stages.dedup.resembling import Resembling
+from curate.stages.dedup.resolved import Resolved, finish
+from curate.stages.dedup.shuffle import Sliced
 
 SIGNED = f"2.{text.SCHEME}.{minhash.SCHEME}"
 """What the signatures in an index depend on: raised with any change of theirs, and only then (as in exact)."""
@@ -140,18 +140,18 @@ class MinHash:
     @property
     def views(self) -> tuple[str, ...]:
         """The sets of a record, as an index names them."""
-        return _resembling.VIEWS if self.options.symbols else _resembling.VIEWS[:2]
+        return resembling.VIEWS if self.options.symbols else resembling.VIEWS[:2]
 
     def signatures(self, batch: Batch) -> pa.RecordBatch:
         """Return the shingle sets, each ascending."""
-        return pa.record_batch(_resembling.columns(self.shingling.sets(batch)), list(self.views))
+        return pa.record_batch(resembling.columns(self.shingling.sets(batch)), list(self.views))
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Resolved:
         """Find, verify and cluster.
 
-        Maps with files between them: nomination (:mod:`curate.stages.nominated`), the screen
-        (:mod:`curate.stages.screening`), and the comparison (:mod:`curate.stages.shares`), after which each share
-        decides for itself. A task holds up to ``sketches.memory / engine.workers`` bytes; this process 8 bytes
+        Maps with files between them: nomination (:mod:`curate.stages.dedup.nominated`), the screen
+        (:mod:`curate.stages.dedup.screening`), and the comparison (:mod:`curate.stages.dedup.shares`), after which each
+        share decides for itself. A task holds up to ``sketches.memory / engine.workers`` bytes; this process 8 bytes
         per candidate, or a quarter of the memory if that is less.
         """
         options, bands = self.options, _band_names(self.bands)
@@ -179,7 +179,7 @@ class MinHash:
             if earlier.indexes:
                 screened = screening.screen(found, drawn, self.screen.needed, engine, shared=True)
                 held = work.compare(screened, hold)
-                gone = _resembling.gone(found, held.gone, engine)
+                gone = resembling.gone(found, held.gone, engine)
             screened = screening.screen(found, drawn, self.screen.needed, engine, gone=gone)
             own = work.compare(screened, represent)
             totals = own.totals

@@ -15,11 +15,12 @@ from pydantic import Field, field_validator, model_validator
 
 from curate.record import Batch
 from curate.stage import Engine, Sketches, StageOptions
-from curate.stages import _ranks, _sides
-from curate.stages._groups import Dimension, groups
-from curate.stages._mixed import TRAIN, Mixed, column_of
-from curate.stages._mixing import Resolving, dimensions
-from curate.stages._sides import CLUSTERS
+from curate.stages.mixing import ranks as _ranks
+from curate.stages.mixing import sides
+from curate.stages.mixing.groups import Dimension, groups
+from curate.stages.mixing.limits import Resolving, dimensions
+from curate.stages.mixing.mixed import TRAIN, Mixed, column_of
+from curate.stages.mixing.sides import CLUSTERS
 
 Much: TypeAlias = Annotated[int, Field(ge=0, strict=True)]
 Weight: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -111,8 +112,8 @@ class Mix:
         if options.count == "bytes":
             columns["bytes"] = _ranks.content_bytes(batch)
         if options.splits:
-            columns["prompt"] = _sides.prompts(batch)
-            columns |= dict(zip(CLUSTERS, _sides.clusters(batch), strict=True))
+            columns["prompt"] = sides.prompts(batch)
+            columns |= dict(zip(CLUSTERS, sides.clusters(batch), strict=True))
         return pa.record_batch({name: pa.array(column) for name, column in columns.items()})
 
     def resolve(self, sketches: Sketches, engine: Engine) -> Mixed:

@@ -5,9 +5,9 @@ account numbers and the like. rules/pii.yaml says what each looks for, from whic
 and is not. Names are found by lists or by a model, where the recipe asks for them; postal addresses are not.
 
 Every turn of a conversation is read, and what stands beside the turns: calls of tools, other keys of a turn, the
-reply that lost (:mod:`curate.stages._beside`). Other columns are not. Editing is idempotent: the edited text
+reply that lost (:mod:`curate.stages.scrubbing.beside`). Other columns are not. Editing is idempotent: the edited text
 is read again, and what only then shows is edited too, until nothing more is found
-(:mod:`curate.stages._scrubbing`). What stands in a value's place is the operator's business
+(:mod:`curate.stages.scrubbing.scrubber`). What stands in a value's place is the operator's business
 (:mod:`curate.stages.operators`). A text that cannot be read to its end goes to quarantine as ``pii/unscanned``; it
 is never passed.
 """
@@ -29,11 +29,11 @@ from curate.io.store import Store
 from curate.kernels.spans import Span
 from curate.record import Batch, content, turns
 from curate.stage import Action, Decision, Verdict
-from curate.stages import _beside
-from curate.stages._pii_options import PiiOptions
-from curate.stages._scrubbing import Scrubbed, Scrubber
-from curate.stages._search import NAMED, NAMES, PACK, SECRETS, Plan, kinds, search
 from curate.stages.operators import Hand
+from curate.stages.scrubbing import beside as _beside
+from curate.stages.scrubbing.options import PiiOptions
+from curate.stages.scrubbing.scrubber import Scrubbed, Scrubber
+from curate.stages.scrubbing.search import NAMED, NAMES, PACK, SECRETS, Plan, kinds, search
 
 COUNTS = pa.list_(pa.struct([("type", pa.string()), ("count", pa.int32())]))
 
@@ -43,7 +43,7 @@ class Pii:
 
     One decision per kind and record, ``pii/<KIND>``, with the places (turn, start, end in characters of the
     turn as it came), scores and recognizers as evidence, never the value: ``spans`` in the turns, ``beside`` beside
-    them (curate.stages._beside.Place, start and end in the value). Fact: ``pii``, the number of finds by
+    them (curate.stages.scrubbing.beside.Place, start and end in the value). Fact: ``pii``, the number of finds by
     kind, null where the text could not be read.
     """
 

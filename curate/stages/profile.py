@@ -21,10 +21,12 @@ from curate import record
 from curate.kernels import text
 from curate.record import Batch
 from curate.stage import Engine, Sketches, SketchPart, StageOptions, Verdict
-from curate.stages import _mentions, _tasks, _topics
-from curate.stages._lists import Words, made
-from curate.stages._topics import Topics
-from curate.stages._walked import Ints, walk
+from curate.stages.profiling import mentions as _mentions
+from curate.stages.profiling import tasks as _tasks
+from curate.stages.profiling import topics as _topics
+from curate.stages.profiling.lists import Words, made
+from curate.stages.profiling.topics import Topics
+from curate.stages.profiling.walked import Ints, walk
 
 FACTS = pa.schema(
     [
@@ -54,8 +56,8 @@ class Profile:
     Facts, null where none is told:
 
     * ``task``: of the first instruction, as Self-Instruct has it (Wang et al. 2023): ``write story``, or ``question:
-      how``; see :mod:`curate.stages._tasks`.
-    * ``topic``: its name; see :mod:`curate.stages._topics`. Null, too, where no word of the record tells one.
+      how``; see :mod:`curate.stages.profiling.tasks`.
+    * ``topic``: its name; see :mod:`curate.stages.profiling.topics`. Null, too, where no word of the record tells one.
     * ``mentions``: the groups of rules/representation.yaml that its texts mention, tool calls and rejected replies
       among them; empty for none.
     * ``words_prompt``, ``words_response``: words of its turns (:mod:`curate.kernels.terms`). A document has no prompt.

@@ -22,8 +22,8 @@ from curate.record import FACT, Batch
 from curate.rules import did_you_mean
 from curate.scores import Scored
 from curate.stage import Decision, StageOptions, Verdict
-from curate.stages import _quality_rules, _quality_scores
-from curate.stages._quality_rules import DEFAULT, Asked, Pack, by_name
+from curate.stages.scoring import quality_rules, quality_scores
+from curate.stages.scoring.quality_rules import DEFAULT, Asked, Pack, by_name
 
 Override: TypeAlias = Literal["drop", "flag", "quarantine", "keep"]
 _SCORING = ("stop_words", "lines", "asks_json", "only_urls")  # what of the pack the scores depend on
@@ -32,7 +32,7 @@ _SCORING = ("stop_words", "lines", "asks_json", "only_urls")  # what of the pack
 class Quality(Scored):
     """Scores every record, and judges the scores; see the module's docstring.
 
-    Facts: ``quality``, a struct of numbers (curate.stages._quality_scores; null where one does not apply), and
+    Facts: ``quality``, a struct of numbers (curate.stages.scoring.quality_scores; null where one does not apply), and
     ``quality_of``, what they were counted of where that is not the content as it was read: SHA-256 in hex.
     """
 
@@ -104,7 +104,7 @@ class Quality(Scored):
 
     def judge(self, batch: Batch) -> Verdict:
         """Score every record, or take its scores from an earlier release, and hold them to the thresholds."""
-        of, [scores] = self.scored(batch, {"quality": (_quality_scores.TYPE, _quality_scores.scores)})
+        of, [scores] = self.scored(batch, {"quality": (quality_scores.TYPE, quality_scores.scores)})
         languages = batch.column(FACT + "language") if FACT + "language" in batch.schema.names else None
         kind = record.kind(batch)
         decisions = []
@@ -120,14 +120,14 @@ class Quality(Scored):
     def _asked(self, kind: record.Kind) -> list[Asked]:
         packs = self.options.packs or DEFAULT[kind]
         return [
-            Asked(rule, self.options.thresholds.get(name, _quality_rules.threshold(rule)))
+            Asked(rule, self.options.thresholds.get(name, quality_rules.threshold(rule)))
             for name, rule in by_name().items()
             if rule.data["pack"] in packs
-            and _quality_rules.is_of(rule, kind)
+            and quality_rules.is_of(rule, kind)
             and self.options.actions.get(name, rule.data["action"]) != "keep"
         ]
 
     def _action(self, asked: Asked) -> Override:
-        name = _quality_rules.short(asked.rule)
+        name = quality_rules.short(asked.rule)
         found: Override = self.options.actions.get(name, asked.rule.data["action"])
         return found

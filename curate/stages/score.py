@@ -32,8 +32,8 @@ from curate.io.store import Store
 from curate.record import Batch
 from curate.scores import Compute, Scored
 from curate.stage import Decision, StageOptions, Verdict
-from curate.stages import _score_models
-from curate.stages._score_models import Asked, Device, Measure
+from curate.stages.scoring import score_models
+from curate.stages.scoring.score_models import Asked, Device, Measure
 
 Action: TypeAlias = Literal["drop", "flag", "quarantine", "keep"]
 On: TypeAlias = Literal["response", "prompt", "whole"]
@@ -123,8 +123,8 @@ class Score(Scored):
             """Find the models. Raises RecipeError where one is not there or is of another kind, MissingExtra."""
             found = {}
             for name, one in sorted(self.models.items()):
-                pinned = _score_models.find(one.model, one.revision, self._beside)
-                _score_models.check(pinned, one.measure, one.label)
+                pinned = score_models.find(one.model, one.revision, self._beside)
+                score_models.check(pinned, one.measure, one.label)
                 found[name] = Asked(pinned, one.measure, one.label, one.max_tokens, self.batch_size)
             return found
 
@@ -136,7 +136,7 @@ class Score(Scored):
             found = {}
             for name, asked in self.found().items():
                 one = self.models[name]
-                used = [Score.version, asked.pinned.fingerprint, _score_models.versions()]
+                used = [Score.version, asked.pinned.fingerprint, score_models.versions()]
                 used += [one.measure, str(one.label), one.on, str(one.max_tokens)]
                 found[f"score_{name}"] = hashlib.sha256("\0".join(used).encode()).hexdigest()
             return orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()
@@ -189,7 +189,7 @@ class Score(Scored):
         def compute(batch: Batch) -> pa.Array:
             if self._asked[name].measure == "ifd" and record.kind(batch) == "text":
                 return pa.array([{"value": None, "truncated": False}] * batch.num_rows, TYPE)
-            scorer = _score_models.scorer(self._asked[name], self.options.device)
+            scorer = score_models.scorer(self._asked[name], self.options.device)
             told = scorer.score(*_texts(batch, self.options.models[name].on))
             return pa.array([{"value": value, "truncated": cut} for value, cut in told], TYPE)
 

@@ -19,14 +19,14 @@ from curate.kernels.parts import On
 from curate.kernels.survivor import PREFER, PREFER_HELP, Census, Preference
 from curate.record import Batch
 from curate.stage import Engine, Sketches, SketchPart, StageOptions
-from curate.stages import _neighbours as neighbours
-from curate.stages import _vectors
-from curate.stages._embeddings import Device, embedder, find, versions
-from curate.stages._neighbours import Clustering, Ints, Search
-from curate.stages._pinned import Pinned
-from curate.stages._vectors import PARTS
-from curate.stages.candidates import beside
-from curate.stages.resolved import Clusters, Resolved, chosen, settle
+from curate.stages.dedup import neighbours
+from curate.stages.dedup import vectors as _vectors
+from curate.stages.dedup.candidates import beside
+from curate.stages.dedup.embeddings import Device, embedder, find, versions
+from curate.stages.dedup.neighbours import Clustering, Ints, Search
+from curate.stages.dedup.resolved import Clusters, Resolved, chosen, settle
+from curate.stages.dedup.vectors import PARTS
+from curate.stages.pinned import Pinned
 
 # Nomination works on vectors that differ from those that verify: by 2 x 2^-11 of a product for two roundings to
 # half precision on either side, by 10^-6 with a batch's make-up, by 10^-5 between a GPU and a CPU.
@@ -41,7 +41,7 @@ class Semantic:
     (``on``), and both must reach the threshold; calls of tools and lost replies must be the same. Vectors made in
     batches only nominate: each candidate is embedded again by itself, on the CPU, and those vectors decide, so the
     answer does not depend on batches, workers or the device. Clusters are made around kept records
-    (:func:`curate.stages._neighbours.represent`), never through a chain.
+    (:func:`curate.stages.dedup.neighbours.represent`), never through a chain.
 
     Above ``exhaustive`` records the search is approximate and what it nominates may, rarely, depend on the
     batches; the release states its recall.

@@ -21,9 +21,9 @@ from curate.io.store import Store
 from curate.recipe import Recipe, StageSpec
 from curate.record import Batch
 from curate.stage import Decision, StageOptions, Verdict
-from curate.stages import suppression
-from curate.stages.suppression import KEY_NAME, NAME, Secret
-from curate.stages.wanted import CONTAINED, Wanted, lines
+from curate.stages.suppressing import suppression
+from curate.stages.suppressing.suppression import KEY_NAME, NAME, Secret
+from curate.stages.suppressing.wanted import CONTAINED, Wanted, lines
 
 FOLDER = "takedown"  # in a release: the log of its take-downs and its suppression list
 TARGET = "curate.stages.suppress:Suppress"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from curate.errors import CurateError, MissingExtra, RecipeError
-from curate.stages import _pinned
+from curate.stages import pinned as _pinned
 from curate.tuning.templates import FALLBACK
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ import numpy as np
 from jinja2 import TemplateError
 
 from curate.errors import CurateError, RecipeError
-from curate.stages._harness import SEED as _SEED
-from curate.stages._harness import loaded as _loaded
-from curate.stages._harness import quiet as _quiet
-from curate.stages._harness import state as _state
-from curate.stages._harness import wrong as _wrong
+from curate.stages.contamination.harness import SEED as _SEED
+from curate.stages.contamination.harness import loaded as _loaded
+from curate.stages.contamination.harness import quiet as _quiet
+from curate.stages.contamination.harness import state as _state
+from curate.stages.contamination.harness import wrong as _wrong
 from curate.tuning.contract import Floats, Metric
 
 

@@ -25,7 +25,7 @@ from curate.kernels import parts
 from curate.record import FACT, Batch
 from curate.release import Release
 from curate.stage import Engine
-from curate.stages.resolved import OF_RELEASE
+from curate.stages.dedup.resolved import OF_RELEASE
 from curate.tuning.contract import Ints
 from curate.tuning.tables import FACTS, Shard, names, tables
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from curate import rules
-from curate.stages import _disguise_signs, _disguises, _hidden
-from curate.stages._payloads import _LOOSE, Hit, _expanded
+from curate.stages.injecting import disguise_signs, disguises
+from curate.stages.injecting import hidden as _hidden
+from curate.stages.injecting.payloads import _LOOSE, Hit, _expanded
 
 
 def payloads(text: str) -> list[Hit]:
@@ -30,9 +31,9 @@ def _python(written: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE | re.ASCII)
 
 
-def disguised(text: str) -> list[_disguises.Disguised]:
+def disguised(text: str) -> list[disguises.Disguised]:
     """Return the payloads in disguise, every disguise undone whether or not the text looks like it."""
-    return _disguises.in_disguise(text, _disguise_signs.ALL, payloads(text))
+    return disguises.in_disguise(text, disguise_signs.ALL, payloads(text))
 
 
 def places(text: str) -> list[tuple[str, int]]:

@@ -5,31 +5,31 @@ from __future__ import annotations
 import re
 
 from curate.licensenames import expression
-from curate.stages import _licensed
-from curate.stages._licensed import Spot
-from curate.stages._licensetexts import texts
+from curate.stages.licensing import licensed
+from curate.stages.licensing.licensed import Spot
+from curate.stages.licensing.licensetexts import texts
 
 
 def spots(text: str, document: bool = True) -> list[Spot]:
     """Return what one text says it is under; no trigger, no windows, no word that must be there first."""
     whole = [Spot(start, end, "text", found) for start, end, found in texts(text, text.lower())]
-    told = [*_licensed._tags(text), *_licensed._gnu(text), *_licensed._links(text)]
+    told = [*licensed._tags(text), *licensed._gnu(text), *licensed._links(text)]
     if document:
-        told += _licensed._fields(text)
+        told += licensed._fields(text)
     for pattern in (
-        _licensed._OPENING,
-        _licensed._SUBJECT,
-        _licensed._FOOTER,
-        _licensed._LICENSES_THIS,
-        _licensed._SUBJECT_TO,
+        licensed._OPENING,
+        licensed._SUBJECT,
+        licensed._FOOTER,
+        licensed._LICENSES_THIS,
+        licensed._SUBJECT_TO,
     ):
         for match in pattern.finditer(text):
-            if pattern is _licensed._SUBJECT and _licensed._says_otherwise(text, match):
+            if pattern is licensed._SUBJECT and licensed._says_otherwise(text, match):
                 continue
-            before = text[max(0, match.start() - _licensed._BEFORE) : match.start()]
-            if pattern is _licensed._OPENING and _licensed._CREDIT.search(before):
+            before = text[max(0, match.start() - licensed._BEFORE) : match.start()]
+            if pattern is licensed._OPENING and licensed._CREDIT.search(before):
                 continue
-            if named := _licensed._name(text[match.end() : match.end() + _licensed._LOOKED_AT]):
+            if named := licensed._name(text[match.end() : match.end() + licensed._LOOKED_AT]):
                 told.append(Spot(match.start(), match.end(), "phrase", named))
     first = min((spot.start for spot in whole), default=len(text))
     return sorted([*{(s.start, s.license): s for s in told if s.start < first}.values(), *whole])

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from curate.stages._groups import license_class
+from curate.stages.mixing.groups import license_class
 
 _MASK = 2**64 - 1
 

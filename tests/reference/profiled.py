@@ -7,7 +7,7 @@ from functools import cache
 
 from curate import rules
 from curate.kernels.chars import ALONE, MARK, WORD, classes
-from curate.stages._tasks import singular
+from curate.stages.profiling.tasks import singular
 
 READ, CHUNK, LONGEST = 160, 9, 6
 

@@ -1,4 +1,4 @@
-"""The repairs of damaged text, one character at a time: the slow twin of curate.stages._repairs."""
+"""The repairs of damaged text, one character at a time: the slow twin of curate.stages.conversing.repairs."""
 
 from __future__ import annotations
 

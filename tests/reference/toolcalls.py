@@ -1,4 +1,4 @@
-"""Calls of tools held against declarations and results, plainly: the slow twin of curate.stages._toolcalls."""
+"""Calls of tools held against declarations and results, plainly: twin of curate.stages.conversing.toolcalls."""
 
 from __future__ import annotations
 

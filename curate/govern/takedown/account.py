@@ -20,9 +20,9 @@ from curate.govern.takedown.erasing import STAGE, Erased
 from curate.govern.takedown.matching import Matched
 from curate.govern.takedown.request import Request
 from curate.parts import Gates
-from curate.stages import suppression, wanted
-from curate.stages.suppression import Secret
-from curate.stages.wanted import Rule
+from curate.stages.suppressing import suppression, wanted
+from curate.stages.suppressing.suppression import Secret
+from curate.stages.suppressing.wanted import Rule
 
 REQUESTS = "requests.ndjson"
 _COUNTS = ("seen", "kept", "dropped", "quarantined", "edited", "flagged")

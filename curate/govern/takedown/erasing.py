@@ -20,7 +20,7 @@ from curate.govern.takedown.matching import Matched, contents
 from curate.govern.takedown.tables import CONTENT, Tables, line_groups, places
 from curate.io.write import Shard, Stream, finished, shard_file
 from curate.record import CURATE, Batch
-from curate.stages import index
+from curate.stages.dedup import index
 
 STAGE = "takedown"
 

@@ -16,9 +16,9 @@ from curate.errors import RecipeError
 from curate.govern.takedown.request import Request
 from curate.govern.takedown.tables import CONTENT, Chunk, Tables, places
 from curate.record import Batch
-from curate.stages import suppression, wanted
-from curate.stages.resolved import OF_RELEASE
-from curate.stages.wanted import CONTAINED, Rule, Wanted
+from curate.stages.dedup.resolved import OF_RELEASE
+from curate.stages.suppressing import suppression, wanted
+from curate.stages.suppressing.wanted import CONTAINED, Rule, Wanted
 
 NEAR = "near-duplicate"
 QUOTED = 20  # words: shorter texts stand in many records that have nothing to do with each other

@@ -12,8 +12,8 @@ import orjson
 
 from curate.errors import RecipeError
 from curate.govern.disclosures.volume import suffix_list
-from curate.stages import suppression
-from curate.stages.suppression import Secret
+from curate.stages.suppressing import suppression
+from curate.stages.suppressing.suppression import Secret
 
 
 @dataclass(frozen=True)

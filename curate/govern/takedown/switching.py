@@ -22,10 +22,10 @@ from curate.govern.takedown.request import Request
 from curate.govern.takedown.tables import Tables
 from curate.io.write import finished, sync, write_bytes
 from curate.record import CURATE
-from curate.stages import suppression
 from curate.stages.suppress import FOLDER
-from curate.stages.suppression import KEY_NAME, NAME, Secret
-from curate.stages.wanted import Rule
+from curate.stages.suppressing import suppression
+from curate.stages.suppressing.suppression import KEY_NAME, NAME, Secret
+from curate.stages.suppressing.wanted import Rule
 
 JOURNAL = "journal.json"
 _MEMORY = 2 * 10**9  # bytes that DuckDB may use

@@ -18,7 +18,7 @@ import zstandard
 from curate import keys, sealed
 from curate.errors import IntegrityError, RecipeError
 from curate.record import CURATE, MESSAGES, Batch
-from curate.stages.wanted import Ints
+from curate.stages.suppressing.wanted import Ints
 
 CONTENT = ("text", "messages")
 _TYPES = {"messages": MESSAGES, "raw": pa.binary()}

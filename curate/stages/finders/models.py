@@ -26,11 +26,11 @@ import pyarrow as pa
 from curate.errors import RecipeError
 from curate.io.store import Store
 from curate.kernels.spans import Span
-from curate.stages._embeddings import _one_thread
-from curate.stages._pinned import Pinned
+from curate.stages.dedup.embeddings import _one_thread
 from curate.stages.finders import Finds, pinned, readers
 from curate.stages.finders.pinned import Kind
 from curate.stages.finders.readers import Read, Results
+from curate.stages.pinned import Pinned
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 WANTED = ("LOCATION", "NRP", "ORGANIZATION", "PERSON")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from curate.errors import MissingExtra, RecipeError
-from curate.stages._pinned import Pinned, commit, hash_of, local, versions_of
+from curate.stages.pinned import Pinned, commit, hash_of, local, versions_of
 
 Kind: TypeAlias = Literal["spacy", "transformers", "gliner"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from curate.kernels.spans import widen
-from curate.stages._pii_options import PiiOptions
-from curate.stages._search import NAMED, PACK, SECRETS, Plan, kinds, search
-from curate.stages._telling import SURE, tell
+from curate.stages.detectors.telling import SURE, tell
 from curate.stages.operators import Hand, Operator
+from curate.stages.scrubbing.options import PiiOptions
+from curate.stages.scrubbing.search import NAMED, PACK, SECRETS, Plan, kinds, search
 from curate.tuning.contract import Floats
 
 SHORTEST = 20

@@ -16,7 +16,7 @@ from curate.tuning.measure import choices, privacy
 from curate.tuning.measure.asked import Ids, Questions, digest
 
 if TYPE_CHECKING:
-    from curate.stages._pii_options import PiiOptions
+    from curate.stages.scrubbing.options import PiiOptions
     from curate.tuning.measure.heard import Personal
 
 TRAIN = 100  # texts of training whose loss is compared with that of held-out ones

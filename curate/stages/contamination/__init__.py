@@ -1,0 +1,1 @@
+"""What the stage ``decontaminate`` is made of."""

@@ -1,0 +1,1 @@
+"""What the stage ``conversation`` is made of."""

@@ -1,0 +1,1 @@
+"""What the stages ``exact``, ``minhash`` and ``semantic`` are made of: a shuffle, in steps."""

@@ -1,0 +1,1 @@
+"""What the stage ``injection`` is made of."""

@@ -1,0 +1,1 @@
+"""What the stage ``license`` is made of."""

@@ -1,0 +1,1 @@
+"""What the stage ``mix`` is made of."""

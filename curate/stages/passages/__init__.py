@@ -1,0 +1,1 @@
+"""What the stage ``boilerplate`` is made of."""

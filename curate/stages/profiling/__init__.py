@@ -1,0 +1,1 @@
+"""What the stage ``profile`` is made of."""

@@ -1,0 +1,1 @@
+"""What the stages ``quality`` and ``score`` are made of."""

@@ -1,0 +1,1 @@
+"""What the stage ``pii`` is made of, beside finders and operators."""

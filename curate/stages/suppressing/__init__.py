@@ -1,0 +1,1 @@
+"""What the stage ``suppress`` is made of."""
