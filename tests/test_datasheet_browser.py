@@ -105,5 +105,5 @@ def test_nothing_is_cut_off_on_paper(browser: Any, html: Path) -> None:
 
 def test_the_release_has_what_is_looked_at(html: Path) -> None:
     text = html.read_text()
-    assert text.count("<figure>") == 9
+    assert text.count("<figure>") == 12
     assert curate.load(html.parent).manifest["root"] in text

@@ -143,7 +143,7 @@ def dies_at_first(job: Job) -> int:
 
 def waits(job: Job) -> int:
     tried(job)
-    time.sleep(60)
+    time.sleep(600)
     return job.number
 
 
