@@ -65,7 +65,9 @@ MESSAGES_EXTRA = "messages_extra"
 """Column beside ``messages``: JSON text, per turn its keys beyond role and content (tool calls), or null."""
 REJECTED = "rejected"
 """Column beside ``messages`` (MESSAGES): of a preference pair the reply that lost; ``messages`` ends in the other."""
-BESIDE = (MESSAGES_EXTRA, REJECTED)
+REJECTED_EXTRA = "rejected_extra"
+"""Column beside ``rejected``: of its turns what ``messages_extra`` is of the others'."""
+BESIDE = (MESSAGES_EXTRA, REJECTED, REJECTED_EXTRA)
 
 RESERVED = frozenset(
     {
@@ -122,17 +124,18 @@ class Utterances(NamedTuple):
 
     text: pa.StringArray  # [u], none null
     offsets: npt.NDArray[np.int64]  # [n + 1]: record i owns utterances offsets[i]:offsets[i + 1]
-    part: npt.NDArray[np.uint8]  # [u] CONTENT, CALLS or REPLY
+    part: npt.NDArray[np.uint8]  # [u] CONTENT, CALLS, REPLY or REPLY_CALLS
     turn: npt.NDArray[np.int64]  # [u] place of its turn in messages, or in the rejected reply, from 0
     role: pa.StringArray  # [u] of its turn; null in a document
 
 
-CONTENT, CALLS, REPLY = range(3)
-"""Parts of a record: a turn's content, the calls of tools in a turn, a turn of the rejected reply."""
+CONTENT, CALLS, REPLY, REPLY_CALLS = range(4)
+"""Parts of a record: a turn's content, the calls of tools in a turn; the same of the rejected reply."""
 
 
 def utterances(batch: Batch) -> Utterances:
-    """Return every text of the batch: of each record its turns in order, its calls, its rejected reply.
+    """Return every text of the batch: of each record its turns in order, its calls, its rejected reply and
+    the calls in that.
 
     Calls are told as ``name(arguments)``, one a line, arguments as JSON with sorted keys: without their ids, which
     differ in records that are alike in all else. Where nothing stands beside the turns, this is :func:`turns`.
@@ -147,13 +150,15 @@ def utterances(batch: Batch) -> Utterances:
     found = [(flat, owner, np.full(len(flat), CONTENT, np.uint8), place, roles)]
     names = batch.schema.names
     if messages and MESSAGES_EXTRA in names and batch.column(MESSAGES_EXTRA).null_count < batch.num_rows:
-        found.append(_calls(batch.column(MESSAGES_EXTRA), roles, offsets))
+        found.append(_calls(batch.column(MESSAGES_EXTRA), roles, offsets, CALLS))
     if messages and REJECTED in names and batch.column(REJECTED).null_count < batch.num_rows:
         replies, ends = turns(pa.record_batch({"messages": batch.column(REJECTED)}))
         whose = np.repeat(np.arange(batch.num_rows), np.diff(ends))
         part = np.full(len(replies), REPLY, np.uint8)
         spoken = pc.struct_field(batch.column(REJECTED).flatten(), "role")
         found.append((replies, whose, part, _places(ends), spoken))
+        if REJECTED_EXTRA in names and batch.column(REJECTED_EXTRA).null_count < batch.num_rows:
+            found.append(_calls(batch.column(REJECTED_EXTRA), spoken, ends, REPLY_CALLS))
     if len(found) == 1:
         return Utterances(flat, offsets, found[0][2], place, roles)
     text, role = (pa.concat_arrays([one[column] for one in found]) for column in (0, 4))
@@ -167,7 +172,9 @@ def _places(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
 
 
-def _calls(extra: pa.StringArray, roles: pa.StringArray, offsets: npt.NDArray[np.int64]) -> tuple[Any, ...]:
+def _calls(
+    extra: pa.StringArray, roles: pa.StringArray, offsets: npt.NDArray[np.int64], code: int
+) -> tuple[Any, ...]:
     """Return the calls of a batch's turns, as :func:`utterances` puts them together."""
     found = [
         (told, row, turn)
@@ -178,7 +185,7 @@ def _calls(extra: pa.StringArray, roles: pa.StringArray, offsets: npt.NDArray[np
     ]
     whose, place = (np.array([one[k] for one in found], np.int64) for k in (1, 2))
     spoken = roles.take(pa.array(offsets[:-1][whose] + place))
-    part = np.full(len(found), CALLS, np.uint8)
+    part = np.full(len(found), code, np.uint8)
     return pa.array([one[0] for one in found], pa.string()), whose, part, place, spoken
 
 

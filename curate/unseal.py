@@ -18,7 +18,7 @@ from curate.copies import Copy, address, told
 from curate.errors import IntegrityError, RecipeError
 from curate.io.cells import is_json_text
 from curate.io.manifest import load
-from curate.record import MESSAGES_EXTRA, REJECTED
+from curate.record import MESSAGES_EXTRA, REJECTED, REJECTED_EXTRA
 from curate.stages.operators import tokens
 from curate.stages.scrubbing import beside as _beside
 
@@ -137,9 +137,10 @@ def _restore_beside(row: dict[str, Any], key: bytes) -> int:
         restored += count
         return found
 
-    if row.get(MESSAGES_EXTRA):
-        spoken = _beside.roles(row.get("messages"))
-        row[MESSAGES_EXTRA] = _beside.walk(row[MESSAGES_EXTRA], spoken, lambda part, turn: opened)
+    for name, turns in ((MESSAGES_EXTRA, "messages"), (REJECTED_EXTRA, REJECTED)):
+        if row.get(name):
+            spoken = _beside.roles(row.get(turns))
+            row[name] = _beside.walk(row[name], spoken, lambda part, turn: opened)
     for turn in row.get(REJECTED) or () if isinstance(row.get(REJECTED), list) else ():
         if turn["content"]:
             turn["content"] = opened("", turn["content"])

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import curate
+from curate import record
 from curate.record import MESSAGES, Batch
 from curate.stages.pii import Pii
 
@@ -165,3 +166,18 @@ def test_a_release_holds_none_of_it_and_the_key_gives_it_back(tmp_path: Path) ->
     revealed = list(curate.reveal(release.path, key_file=tmp_path / "key"))
     told = [row["messages_extra"][1]["tool_calls"][0]["function"]["arguments"] for row in revealed]
     assert told == [f'{{"to":"{MAIL}"}}', '{"to":"john@test.com"}']
+
+
+def test_calls_in_the_reply_that_lost_are_read_too() -> None:
+    one = batch(None, [{"role": "assistant", "content": ""}])
+    [keys] = call({"to": "ann@firm.org"})[-1:]
+    one = record.with_column(one, "rejected_extra", pa.array([orjson.dumps([keys]).decode()]))
+    verdict = PLAIN.judge(one)
+    verdict.check("pii", one)
+    assert verdict.beside is not None
+    [told] = verdict.beside["rejected_extra"].to_pylist()
+    assert "ann@firm.org" not in told
+    assert "<EMAIL_ADDRESS>" in told
+    said = record.utterances(one)
+    assert "ann@firm.org" in said.text[-1].as_py()
+    assert (said.part[-1], said.role[-1].as_py()) == (record.REPLY_CALLS, "assistant")

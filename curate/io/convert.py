@@ -20,7 +20,6 @@ from curate.io.pairs import read_pair
 from curate.io.scan import InputFile, SourcePlan
 from curate.io.turns import (
     KEYS,
-    REJECTED_EXTRA,
     SHAREGPT_ROLES,
     Conversation,
     Turns,
@@ -31,7 +30,7 @@ from curate.io.turns import (
     text,
     with_system,
 )
-from curate.record import MESSAGES, MESSAGES_EXTRA, REJECTED, TURN, Batch
+from curate.record import MESSAGES, MESSAGES_EXTRA, REJECTED, REJECTED_EXTRA, TURN, Batch
 
 _BESIDE = {MESSAGES_EXTRA: "extra", REJECTED: "rejected", REJECTED_EXTRA: "rejected_extra"}
 

@@ -19,8 +19,7 @@ from curate.io.formats import PAIR_KEYS, TURN_KEYS, Format, Shape, settle, turn_
 from curate.io.layouts import Compression, Layout, layout_of, stem
 from curate.io.outline import VERSION, Probe, Segment, Survey, Task
 from curate.io.survey import probe, survey
-from curate.io.turns import REJECTED_EXTRA
-from curate.record import FACT, MESSAGES, MESSAGES_EXTRA, REJECTED, RESERVED, Kind, schema
+from curate.record import FACT, MESSAGES, MESSAGES_EXTRA, REJECTED, REJECTED_EXTRA, RESERVED, Kind, schema
 from curate.source import Source
 from curate.stage import Engine
 

@@ -21,8 +21,6 @@ SHAREGPT_ROLES = {
 }
 """Roles of sharegpt turns; any other passes as it is, for the conversation stage to judge."""
 
-REJECTED_EXTRA = "rejected_extra"
-"""Column like record.MESSAGES_EXTRA, for the turns of a pair's rejected reply."""
 KEYS = {"openai": ("role", "content"), "sharegpt": ("from", "value")}
 _CALLS = ("tool_calls", "function_call")  # a turn that has one may do without content
 

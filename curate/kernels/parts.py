@@ -110,7 +110,7 @@ def keys(batch: Batch) -> Keys:
     if record.kind(batch) == "text":
         return Keys(whole, whole, np.zeros_like(whole))
     last = last_answers(said)[np.repeat(np.arange(batch.num_rows), np.diff(said.offsets))]
-    of_turn = said.part != record.REPLY
+    of_turn = said.part < record.REPLY  # and none of the calls in that
     prompt, answer = np.empty_like(whole), np.empty_like(whole)
     reading.fold_pieces(said.offsets, pieces, _codes(said), of_turn & (said.turn < last), prompt)
     reading.fold_pieces(said.offsets, pieces, _codes(said), of_turn & (said.turn == last), answer)

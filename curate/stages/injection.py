@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import record, rules
-from curate.record import CALLS, MESSAGES, REJECTED, REPLY, ROLES, Batch, Utterances
+from curate.record import CALLS, MESSAGES, REJECTED, REPLY, REPLY_CALLS, ROLES, Batch, Utterances
 from curate.rules import Rule
 from curate.stage import REMOVES, SEVERITY, Decision, Verdict
 from curate.stages.injecting import disguise_signs, disguises
@@ -32,7 +32,7 @@ from curate.stages.scrubbing.search import SECRETS, Plan, Search, search
 
 _DISGUISED, _MENTION, _HIDDEN_ORDER = "injection/disguised", "injection/mention", "injection/hidden-order"
 _UNSCANNED = "injection/unscanned"
-_PARTS = ("content", "calls", "rejected")
+_PARTS = ("content", "calls", "rejected", "rejected_calls")
 _MOST = 20  # places told in evidence; the count tells how many there are
 # Where an order is no mention because it is quoted or attacks are spoken of: both at once only make it one.
 _GRAVE = ("tool",)
@@ -131,7 +131,7 @@ class Injection:
         self, rule: Rule, texts: _Texts, at: int, start: int, end: int, more: Mapping[str, str]
     ) -> Iterator[_Find]:
         action = self.options.action(rule, texts.place[at])
-        if action == "edit" and texts.part[at] == CALLS:
+        if action == "edit" and texts.part[at] in (CALLS, REPLY_CALLS):
             action = "flag"  # what a program receives is not changed unseen
         if action not in (None, "keep"):
             yield _Find(rule.id, at, start, end, more, action)
@@ -176,7 +176,7 @@ class _Texts:
         if pa.compute.all(pc.is_null(said.role)).as_py():
             place[:] = "document"
         place[said.part == CALLS] = "call"
-        place[said.part == REPLY] = "rejected"
+        place[(said.part == REPLY) | (said.part == REPLY_CALLS)] = "rejected"
         self.place = place
         self.joined = _payloads.Joined(said.text)
         self.suspicious = disguise_signs.suspicious(said.text, self.joined)

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import record
-from curate.io.turns import REJECTED_EXTRA
-from curate.record import MESSAGES_EXTRA, ROLES, Batch
+from curate.record import MESSAGES_EXTRA, REJECTED_EXTRA, ROLES, Batch
 from curate.stages.conversing.turns import blank, rejected
 
 SAME, EMPTY, NO_REPLY = (f"conversation/{n}" for n in ("same-replies", "empty-rejected", "rejected-no-reply"))

@@ -246,7 +246,7 @@ def claims(batch: Batch) -> list[str | None]:
     """Return what each conversation's answer, its last assistant turn, claims; one that calls tools claims nothing."""
     said = record.utterances(batch)
     last = parts.last_answers(said)[np.repeat(np.arange(batch.num_rows), np.diff(said.offsets))]
-    chosen = np.flatnonzero((said.turn == last) & (said.part != record.REPLY))
+    chosen = np.flatnonzero((said.turn == last) & (said.part < record.REPLY))
     owner = np.searchsorted(said.offsets, chosen, "right") - 1
     found: list[str | None] = [None] * batch.num_rows
     texts = said.text.take(pa.array(chosen)).to_pylist()

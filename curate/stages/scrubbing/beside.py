@@ -1,7 +1,8 @@
 """What stands beside the turns of a conversation, as texts: to search them, and to put other ones in their place.
 
-Read are, of the column ``messages_extra``, every string and every whole number of five digits or more, also in JSON
-that stands in a string (OpenAI's ``arguments``), and every key that is no plain name; of ``rejected``, every turn.
+Read are, of the columns ``messages_extra`` and ``rejected_extra``, every string and every whole number of five digits
+or more, also in JSON that stands in a string (OpenAI's ``arguments``), and every key that is no plain name; of
+``rejected``, every turn.
 Not read is what must stay as it is: the names of functions, the ids and types of calls.
 
 A value is read behind the name that it has, ``ssn: 078-05-1120``: what a number is, the key often says, not the
@@ -14,12 +15,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
 
-from curate.record import MESSAGES_EXTRA, REJECTED, Batch, content
+from curate.record import MESSAGES_EXTRA, REJECTED, REJECTED_EXTRA, Batch, content
 
 Visit = Callable[[str, str], str]  # a value's key and text → what is to stand there
 
@@ -43,7 +45,7 @@ _STYLES: tuple[dict[str, Any], ...] = (
 class Place(NamedTuple):
     """Where a text stands beside the turns."""
 
-    part: str  # calls, extra (other keys of a turn) or rejected
+    part: str  # calls, extra (other keys of a turn), rejected, rejected_calls or rejected_extra
     turn: int  # of messages, or of the reply that lost
     value: int  # which of the texts there, from 0
 
@@ -86,6 +88,10 @@ def texts(batch: Batch) -> dict[int, Texts]:
             mine = found.setdefault(row, Texts())
             for turn, said in enumerate(reply):
                 mine.reader("rejected", turn)("", said["content"] or "")
+    if REJECTED_EXTRA in names and batch.column(REJECTED_EXTRA).null_count < batch.num_rows:
+        for row, extra in _valid(batch.column(REJECTED_EXTRA)):
+            mine = found.setdefault(row, Texts())
+            walk(orjson.loads(extra), _spoken(batch, REJECTED_EXTRA, row), partial(_of_reply, mine))
     return {row: mine for row, mine in found.items() if mine.texts}
 
 
@@ -93,14 +99,24 @@ def replaced(batch: Batch, new: Mapping[int, Sequence[str]]) -> dict[str, pa.Arr
     """Return the columns beside the turns with other texts, of some rows, in the order of :func:`texts`, no leads."""
     columns: dict[str, pa.Array] = {}
     rest = {row: iter(values) for row, values in new.items()}
-    for name, put in ((MESSAGES_EXTRA, _extra), (REJECTED, _reply)):
+    for name, put in ((MESSAGES_EXTRA, _extra), (REJECTED, _reply), (REJECTED_EXTRA, _extra)):
         if name in batch.schema.names and new:
             values = batch.column(name).to_pylist()
             for row, written in rest.items():
                 if values[row] is not None:
-                    values[row] = put(values[row], roles(content(batch)[row].as_py()), written)
+                    values[row] = put(values[row], _spoken(batch, name, row), written)
             columns[name] = pa.array(values, batch.column(name).type)
     return columns
+
+
+def _of_reply(mine: Texts, part: str, turn: int) -> Visit:
+    return mine.reader(f"rejected_{part}", turn)
+
+
+def _spoken(batch: Batch, name: str, row: int) -> list[str | None]:
+    """Return the roles of the turns that a column beside the content tells more of."""
+    told = batch.column(REJECTED) if name == REJECTED_EXTRA else content(batch)
+    return roles(told[row].as_py())
 
 
 def _valid(column: pa.Array) -> Iterator[tuple[int, Any]]:
