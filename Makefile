@@ -9,7 +9,7 @@ run: .venv
 	$(BIN)/python -m curate.demo demo
 
 test: .venv lint
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 # Deduplication beside six other tools, each in an environment of its own: DATA and WORK are folders.
 bench-dedup: .venv

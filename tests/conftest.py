@@ -88,6 +88,31 @@ def contents(out: Path) -> dict[str, bytes]:
     return found
 
 
+# What their tests share takes seconds to set up: one process does each of these files, and sets it up once.
+SHARING = (
+    *(
+        "against",
+        "datasheet",
+        "datasheet_page",
+        "demo",
+        "export",
+        "handoff",
+        "mixture",
+        "ray",
+        "s3",
+        "semantic",
+    ),
+    *("takedown", "trainer", "tune", "tune_arms", "verify"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of some files together (pytest-xdist's --dist loadgroup)."""
+    for item in items:
+        if item.path.stem.removeprefix("test_") in SHARING:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """A folder with a small corpus and a recipe for it."""

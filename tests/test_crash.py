@@ -25,7 +25,7 @@ from curate.govern.verify import verify
 
 HERE = Path(__file__).parent
 RECORDS = 60
-PER_PHASE = 2  # kills
+PER_PHASE = int(os.environ.get("CURATE_KILLS", "1"))  # kills
 
 
 class Nursery:
@@ -112,7 +112,7 @@ def test_a_run_killed_at_any_step_goes_on_to_the_same_bytes(nursery: Nursery, tm
                 )  # it was killed when all was done: once more from the earlier release
                 shutil.rmtree(out)
                 shutil.copytree(tmp_path / "earlier", out)
-    assert len(kills) >= 20
+    assert len(kills) >= 10 * PER_PHASE
     assert nursery.run(out) == 0, nursery.said
     assert contents(out) == calm
     assert not (out / "work").exists()

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -560,3 +561,36 @@ def test_hugging_face_datasets_loads_the_shards(release: Path, tmp_path: Path) -
 def test_the_demo_says_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 2
     assert "usage" in capsys.readouterr().err
+
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+
+
+def test_every_notebook_runs_on_the_demo_and_shows_its_pictures(release: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from curate.tuning.tiny import TinyRecipe, trained
+
+    shutil.copytree(release.parent, tmp_path / "demo")
+    base = trained(TinyRecipe().quick(), tmp_path / "bases")
+    small = {
+        "base": str(base),
+        "arms": ["without_license"],
+        "seeds": 2,
+        "tokens": 6000,
+        "heldout": 40,
+        "second": False,
+    }
+    command = [sys.executable, str(NOTEBOOKS / "execute.py"), "--check", "--folder", str(tmp_path)]
+    ran = subprocess.run(
+        command, env={**os.environ, "CURATE_TUNE": json.dumps(small)}, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert len(ran.stdout.splitlines()) == len(list(NOTEBOOKS.glob("*.ipynb"))) == 4
+
+
+def test_what_the_notebooks_hold_was_run_and_names_no_machine() -> None:
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        code = [cell for cell in cells if cell["cell_type"] == "code"]
+        assert sum(bool(cell["outputs"]) for cell in code) >= len(code) - 3, path.name  # imports say nothing
+        assert not re.search(r"(^|[^\w.])/(home|root|tmp|work|usr)/\w", path.read_text()), path.name
