@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -84,12 +84,12 @@ def at_most(high: Words, low: Words, ends: Sequence[int], which: Ints) -> Mask:
     return found
 
 
-class Reader:
+class Reader(Protocol):
     """What makes keys of a part's sketches. Picklable."""
 
     def keys(self, part: Any) -> Keys:
         """Return the keys of the part's records that are to be chosen from."""
-        raise NotImplementedError
+        ...
 
 
 class Chosen(NamedTuple):

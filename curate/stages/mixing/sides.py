@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -83,12 +83,12 @@ class Links:
         return linked
 
 
-class Staying:
+class Staying(Protocol):
     """Tells which records of a part are still there. Picklable."""
 
     def stays(self, part: Any) -> Mask:
         """Return which of the part's records [n] are."""
-        raise NotImplementedError
+        ...
 
 
 @dataclass(frozen=True)
