@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from curate.govern import diversity, representation
-from curate.govern.ratios import Stratum, compare, holm
+from curate.govern.holm import holm
+from curate.govern.ratios import Stratum, compare
 from curate.govern.representation import findings
 
 STAGES = ("first", "second")

@@ -11,6 +11,7 @@ pytest.importorskip("scipy")
 from reference import estimates
 from scipy import stats
 
+from curate.govern.holm import holm
 from curate.tuning import inference
 from curate.tuning.contract import Floats
 from curate.tuning.inference import Panel, Part
@@ -46,7 +47,7 @@ def errors(trials: int, seed: int, **shape: object) -> tuple[float, float]:
         panel = drawn(generator, **shape)  # type: ignore[arg-type]
         found = [inference.compare(panel, arm, 0) for arm in range(1, len(panel.runs))]
         missed += [not one.low <= 0 <= one.high for one in found]
-        families += min(inference.holm([one.p for one in found])) < 0.05
+        families += min(holm([one.p for one in found])) < 0.05
     return float(np.mean(missed)), families / trials
 
 
@@ -79,7 +80,7 @@ def test_a_giant_item_does_not_break_the_family_level(heavy: float) -> None:
         panel = Panel((Part((1 + noise) * weights, weights),))
         found = [inference.compare(panel, arm, 0) for arm in range(1, 9)]
         missed += [not one.low <= 0 <= one.high for one in found]
-        families += min(inference.holm([one.p for one in found])) < 0.05
+        families += min(holm([one.p for one in found])) < 0.05
     assert np.mean(missed) < 0.08
     assert families / 300 < 0.08
 
@@ -97,7 +98,7 @@ def _pooled_family(seed: int, scale: Floats) -> bool:
     variance, degrees = inference.residual(table)
     effects = table[1:].mean(1) - table[0].mean()
     p = 2 * stats.t.sf(np.abs(effects) / math.sqrt(2 * variance / table.shape[1]), degrees)
-    return min(inference.holm(list(p))) < 0.05
+    return min(holm(list(p))) < 0.05
 
 
 def test_intervals_are_not_wider_than_the_noise_asks_for() -> None:
@@ -147,7 +148,7 @@ def test_equals_the_slow_twins(arms: int, seeds: int, units: int, seed: int) -> 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_is_the_least_level_that_rejects(p: list[float]) -> None:
-    assert inference.holm(p) == pytest.approx(estimates.holm(p))
+    assert holm(p) == pytest.approx(estimates.holm(p))
 
 
 def test_bootstrap_equals_the_slow_twin_draw_by_draw() -> None:

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.govern.distributions import NONE, OTHER
+from curate.govern.holm import holm
 
 ALPHA = 0.01  # the chance of any false alarm in a comparison of releases that were drawn alike
 DRAWS = 4999
@@ -80,7 +81,7 @@ def compare(
     tested = [_p(name, ordered, counts) for name, ordered, _, counts in found]
     return [
         _drift(name, ordered, labels, counts, p, limit)
-        for (name, ordered, labels, counts), p in zip(found, _holm(tested), strict=True)
+        for (name, ordered, labels, counts), p in zip(found, holm(tested), strict=True)
     ]
 
 
@@ -138,15 +139,6 @@ def _p(name: str, ordered: bool, counts: Counts) -> float:
     )
     as_large = int((distance(drawn, totals, ordered) >= distance(counts[:1], totals, ordered)).sum())
     return (1 + as_large) / (1 + DRAWS)
-
-
-def _holm(tested: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979)."""
-    found, least = [0.0] * len(tested), 0.0
-    for rank, place in enumerate(sorted(range(len(tested)), key=lambda one: tested[one])):
-        least = max(least, min(1.0, tested[place] * (len(tested) - rank)))
-        found[place] = least
-    return found
 
 
 def _drift(

@@ -67,15 +67,6 @@ def rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number (Holm 1979): the chance of any false alarm stays below the level."""
-    adjusted, so_far = [0.0] * len(values), 0.0
-    for rank, place in enumerate(sorted(range(len(values)), key=lambda one: (values[one], one))):
-        so_far = max(so_far, min(1.0, (len(values) - rank) * values[place]))
-        adjusted[place] = rounded(so_far)
-    return adjusted
-
-
 def _p_value(strata: Iterable[Stratum]) -> float:
     told = [s for s in strata if s.seen and s.others_seen and 0 < s.removed + s.others_removed < _size(s)]
     found = sum(s.removed for s in told)

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curate import rules
-from curate.govern.ratios import Stratum, compare, holm
+from curate.govern.holm import holm
+from curate.govern.ratios import Stratum, compare, rounded
 from curate.ledger import query
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def measure(connection: duckdb.DuckDBPyConnection, stages: Sequence[str]) -> dic
             found.append(_stage(stage, left, gone))
             left.take(stage)
     tests = [test for one in found for test in one["groups"]]
-    for test, adjusted in zip(tests, holm([test["p"] for test in tests]), strict=True):
+    for test, adjusted in zip(tests, map(rounded, holm([test["p"] for test in tests])), strict=True):
         test["adjusted"] = adjusted
         is_more = test["ratio"] is None or test["ratio"] > MATERIAL
         test["told"] = is_more and adjusted <= LEVEL and test["removed"] >= LEAST

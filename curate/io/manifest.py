@@ -73,14 +73,19 @@ def load(out: Path) -> dict[str, Any]:
 
 
 def of_release(named: str, beside: Path) -> dict[str, Any]:
-    """Read the manifest of a release that a recipe names: a folder relative to the recipe's, or a URL.
+    """Read the manifest of a release that a recipe names: a folder relative to its own, or a URL. Raises as held."""
+    return held(Store.at(named if files.is_remote(named) else beside / named), named)
+
+
+def held(store: Store, named: str, otherwise: str = "") -> dict[str, Any]:
+    """Read the manifest of the release in a store, held to its own root. otherwise: what else could have been named.
 
     Raises RecipeError if there is none, IntegrityError if it is not one of ours or was changed.
     """
-    store = Store.at(named if files.is_remote(named) else beside / named)
     if not store.exists(NAME):
         raise RecipeError(
-            f"found {named!r}, which is no release: there is no {NAME}; name the folder of a finished release"
+            f"found {named!r}, which is no release: there is no {NAME}; name the folder of a finished "
+            f"release{otherwise}"
         )
     with store.reading(NAME) as path:
         manifest = load(path.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from curate.errors import RecipeError
 from curate.io.carried import Carried, carry
 from curate.io.store import Store
 
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 # Weights for other libraries, which a hub model often has beside its own.
 _FOREIGN = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "*.mlmodel"]
 
@@ -39,6 +41,26 @@ class Pinned:
         if self.kept is not None:
             return str(self.kept.here())
         return self.place if self.commit is None else fetched(self.place, self.commit)
+
+
+def named(
+    model: str, revision: str | None, beside: Path, marks: tuple[str, ...], library: str, wanted: str
+) -> Pinned:
+    """Find a model: the folder of this name (relative to ``beside``), else the one on the hub.
+
+    marks, library: as of :func:`local`. wanted: what is expected where there is neither, for the error.
+    Of a hub model only a file of a few hundred bytes is fetched here, and nothing where the cache has it.
+    Raises RecipeError where there is no such model.
+    """
+    folder = (beside / Path(model).expanduser()).absolute()
+    if folder.is_dir():
+        if revision is not None:
+            raise RecipeError(f"model {model!r} is a folder, which has no revisions; take out revision")
+        return local(model, folder, marks, library)
+    if not _HUB_ID.fullmatch(model):
+        raise RecipeError(f"model {model!r}: no such folder; expected {wanted}; correct it")
+    found = commit(model, revision, marks)
+    return Pinned(model, found, found)
 
 
 def versions_of(libraries: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from curate.govern.effects.schema import ArmTold, Contrast, Estimate, Group
+from curate.govern.holm import holm
 from curate.tuning import inference, verdicts
 from curate.tuning.contract import Arm, Floats, Metric
 from curate.tuning.inference import Panel
@@ -86,7 +87,7 @@ def contrasts(study: Study, draws: int = inference.DRAWS) -> list[Contrast]:
         for one in wanted:
             made.append(_contrast(study, one, name, panel, metric, family, drawn))
     primary = [one for one in made if one["primary"]]
-    for contrast, corrected in zip(primary, inference.holm([one["p"] for one in primary]), strict=True):
+    for contrast, corrected in zip(primary, holm([one["p"] for one in primary]), strict=True):
         contrast["holm"] = corrected
     return made
 

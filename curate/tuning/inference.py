@@ -27,7 +27,6 @@ variance, or fewer where the pooled residual has few itself (Satterthwaite 1946)
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -229,16 +228,6 @@ def level_of(panel: Panel, arm: int) -> tuple[float, float | None, float | None]
     degrees = (spread + units) ** 2 / (spread**2 / (seeds - 1) + units**2 / freedom)
     reach = float(special.stdtrit(degrees, 1 - LEVEL / 2)) * math.sqrt(spread + units)
     return value, value - reach, value + reach
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number, step-down (Holm 1979, Scand. J. Statist. 6:65-70)."""
-    corrected = [0.0] * len(p)
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        highest = max(highest, min(1.0, p[place] * (len(p) - rank)))
-        corrected[place] = highest
-    return corrected
 
 
 def bootstrap(panel: Panel, draws: int = DRAWS, seed: int = 0) -> Floats:

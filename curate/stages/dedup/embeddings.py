@@ -5,7 +5,6 @@ sentence-transformers (Apache-2.0) loads and runs it. No code that a model bring
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import MissingExtra, RecipeError
-from curate.stages.pinned import Pinned, commit, local, versions_of
+from curate.stages.pinned import Pinned, named, versions_of
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Vectors: TypeAlias = npt.NDArray[np.float32]
 
 _LIBRARIES = ("sentence_transformers", "faiss")
 _MARKS = ("modules.json", "config.json")  # a model saved by sentence-transformers, or by transformers
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _MOST_TOKENS = 2**17  # taken as the limit of a model that states none, so that no text can fill the memory
 _MOST_CHARACTERS = 64  # per token: a text of more than this times the limit is too long whatever it says
 
@@ -37,18 +35,11 @@ def find(model: str, revision: str | None, beside: Path) -> Pinned:
     """
     if any(find_spec(name) is None for name in _LIBRARIES):
         raise MissingExtra.of("semantic near-duplicates", "semantic")
-    folder = (beside / Path(model).expanduser()).absolute()
-    if folder.is_dir():
-        if revision is not None:
-            raise RecipeError(f"model {model!r} is a folder, which has no revisions; take out revision")
-        return local(model, folder, _MARKS, "sentence-transformers")
-    if not _HUB_ID.fullmatch(model) or model.startswith("."):
-        raise RecipeError(
-            f"model {model!r}: no such folder; expected one that sentence-transformers saved, relative to the "
-            "recipe's folder, or a hub id such as sentence-transformers/all-MiniLM-L6-v2; correct it"
-        )
-    found = commit(model, revision, _MARKS)
-    return Pinned(model, found, found)
+    wanted = (
+        "one that sentence-transformers saved, relative to the recipe's folder, or a hub id such as "
+        "sentence-transformers/all-MiniLM-L6-v2"
+    )
+    return named(model, revision, beside, _MARKS, "sentence-transformers", wanted)
 
 
 def versions() -> str:

@@ -129,18 +129,8 @@ class Index:
         """
         if store.name == FOLDER and not store.exists(manifests.NAME):
             store = Store(store.url.rpartition("/")[0])
-        if not store.exists(manifests.NAME):
-            raise RecipeError(
-                f"found {named!r}, which is no release: there is no {manifests.NAME}; name the folder of a "
-                f"finished release, or {FOLDER}/ in it with {manifests.NAME} beside"
-            )
-        with store.reading(manifests.NAME) as path:
-            manifest = manifests.load(path.parent)
-        if (found := manifests.root(manifest)) != manifest.get("root"):
-            raise IntegrityError(
-                f"{named}: {manifests.NAME} was changed after its run: its root is {manifest.get('root')}, its "
-                f"content hashes to {found}; restore it"
-            )
+        otherwise = f", or {FOLDER}/ in it with {manifests.NAME} beside"
+        manifest = manifests.held(store, named, otherwise)
         about = f"{manifest['name']} {manifest['version']}"
         schemes = manifest.get("index", {}).get("stages", {})
         if not schemes:

@@ -9,7 +9,6 @@ by itself on the CPU. No code that a model brings along is run. Everything heavy
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,12 +21,11 @@ import orjson
 from curate.errors import MissingExtra, RecipeError
 from curate.stages.dedup.embeddings import Device as Device
 from curate.stages.dedup.embeddings import _one_thread
-from curate.stages.pinned import Pinned, commit, local, versions_of
+from curate.stages.pinned import Pinned, named, versions_of
 
 Measure: TypeAlias = Literal["classifier", "perplexity", "ifd"]
 
 _MARKS = ("config.json",)
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 DECIMALS = 2
 _MARGIN = 1e-4  # what a batch on a GPU may differ by, of a value of 1: 10^-5 was seen of float32
 _MOST_TOKENS = 2048  # read of a text where a model states no limit
@@ -71,18 +69,11 @@ def find(model: str, revision: str | None, beside: Path) -> Pinned:
     """
     if any(find_spec(name) is None for name in ("torch", "transformers")):
         raise MissingExtra.of("scores by a model", "score")
-    folder = (beside / Path(model).expanduser()).absolute()
-    if folder.is_dir():
-        if revision is not None:
-            raise RecipeError(f"model {model!r} is a folder, which has no revisions; take out revision")
-        return local(model, folder, _MARKS, "transformers")
-    if not _HUB_ID.fullmatch(model):
-        raise RecipeError(
-            f"model {model!r}: no such folder; expected one with config.json, relative to the recipe's folder, or a "
-            "hub id such as HuggingFaceFW/fineweb-edu-classifier; correct it"
-        )
-    found = commit(model, revision, _MARKS)
-    return Pinned(model, found, found)
+    wanted = (
+        "one with config.json, relative to the recipe's folder, or a hub id such as "
+        "HuggingFaceFW/fineweb-edu-classifier"
+    )
+    return named(model, revision, beside, _MARKS, "transformers", wanted)
 
 
 def versions() -> str:
